@@ -1,0 +1,98 @@
+"""The values of the merge: a layer, where a value comes from, a finding, and the resolved settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+JSON = Any  # a setting's value: the leaf types of the layered block are checked by its models
+
+LayerName = Literal["built-in", "cluster", "namespace", "workload"]
+LAYER_ORDER: tuple[LayerName, ...] = ("built-in", "cluster", "namespace", "workload")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The object behind a layer, for people: ``AgentRuntimeConfig team1/default``."""
+
+    layer: LayerName
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    resource_version: str = ""
+
+    def __str__(self) -> str:
+        if self.layer == "built-in":
+            return "built-in"
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where one value of the result comes from; ``derived_from`` is set for values computed after the merge."""
+
+    source: Source
+    path: str
+    derived_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault or note about settings or an object: a reason code, a sentence for people, a field, the objects."""
+
+    reason: str
+    message: str
+    path: str = ""
+    objects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One readable layer: its source, its set leaves by path, and what it rules for the layers below."""
+
+    source: Source
+    values: Mapping[str, JSON]
+    locked: tuple[str, ...] = ()
+    delegated: tuple[str, ...] = ()
+    identity_providers: tuple[str, ...] = ()
+    created: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSettings:
+    """The merged settings of one workload: every leaf by path, with origin, findings and revisions.
+
+    ``errors`` is not empty when the result is inconsistent: such settings must not be used to inject
+    (reason ConfigInvalid). ``findings`` are values that a lock or missing authority made ineffective, and notes.
+    """
+
+    values: Mapping[str, JSON]
+    origins: Mapping[str, Origin]
+    findings: tuple[Finding, ...] = ()
+    errors: tuple[Finding, ...] = ()
+    live_revision: str = ""
+    restart_revision: str = ""
+    layers: tuple[Source, ...] = field(default=())
+
+    def __getitem__(self, path: str) -> JSON:
+        """Returns the value at that path; raises KeyError for a path that has no value."""
+        return self.values[path]
+
+    def get(self, path: str) -> JSON:
+        """Returns the value at that path, or None where no layer gives one."""
+        return self.values.get(path)
+
+    def flag(self, path: str) -> bool:
+        """Returns a boolean setting."""
+        return bool(self.values[path])
+
+    def text(self, path: str) -> str:
+        """Returns a text setting; empty where no layer gives one."""
+        return str(self.values.get(path, ""))
+
+    def number(self, path: str) -> int:
+        """Returns an integer setting; raises KeyError where no layer gives one."""
+        return int(self.values[path])
+
+    def items(self, path: str) -> tuple[JSON, ...]:
+        """Returns a list setting; empty where no layer gives one."""
+        return tuple(self.values.get(path) or ())
