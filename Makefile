@@ -1,0 +1,51 @@
+# Every target sets up what it needs; `make help` lists them. The only requirements are Python >= 3.11, git and make.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+ARGS   ?=
+MODE   ?= both
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test unit e2e check crds bench plane binaries lock wheel clean
+
+help:                   ## this list
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## */\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP)       ## create .venv with the locked dependencies (idempotent)
+
+$(STAMP): requirements/dev.txt pyproject.toml scripts/install.py
+	@$(PYTHON) scripts/install.py $(VENV)
+
+binaries: install       ## build (once) or find the control plane's programs and helm, with progress
+	@$(PY) -m tests.e2e.plane.binaries
+
+demo: install binaries  ## show the main job on a real API server; ARGS=--once ends by itself, MODE=label|cr|both
+	@$(PY) scripts/demo.py --mode $(MODE) $(ARGS)
+
+unit: install           ## unit tests only
+	@$(PY) -m pytest tests/unit $(ARGS)
+
+e2e: install binaries   ## end-to-end tests on a real control plane
+	@$(PY) -m pytest tests/e2e $(ARGS)
+
+test: install binaries  ## the whole suite: unit, then e2e
+	@$(PY) -m pytest tests/unit tests/e2e $(ARGS)
+
+check: install          ## lint, format, types, import contracts, drift of generated files, the wheel in an empty venv
+	@$(PY) scripts/check.py
+
+crds: install           ## write generated/crds, the chart's copies and the values schema anew
+	@$(PY) scripts/generate.py
+
+bench: install binaries ## the figures of admission, as table and plot
+	@$(PY) bench/admission.py $(ARGS)
+
+plane: install binaries ## start the control plane alone and print its kubeconfig
+	@$(PY) -m tests.e2e.plane $(ARGS)
+
+lock: install           ## pin the dependencies of pyproject.toml anew, with hashes
+	@$(PY) scripts/lock.py
+
+clean:                  ## remove the virtual environment and caches of the checkout
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,59 @@
+"""The house: what imports cannot show about purity, and names that no room may have."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted(
+    path for folder in ("src/kagenti", "api") for path in (ROOT / folder).rglob("*.py") if "__pycache__" not in path.parts
+)
+PURE = [path for path in SOURCES if "core" in path.parts or path.is_relative_to(ROOT / "api")]
+FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval"}
+FORBIDDEN_ATTRIBUTES = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("uuid", "uuid4")}
+
+
+def _faults(path: Path) -> list[str]:
+    faults = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            faults.append(f"{path.name}:{node.lineno} is asynchronous")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FORBIDDEN_CALLS:
+            faults.append(f"{path.name}:{node.lineno} calls {node.func.id}")
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if (node.value.id, node.attr) in FORBIDDEN_ATTRIBUTES:
+                faults.append(f"{path.name}:{node.lineno} reads {node.value.id}.{node.attr}")
+    return faults
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_core_and_api_are_pure(path: Path) -> None:
+    """No file of core or api opens a file, reads a clock, prints, or is asynchronous."""
+    assert _faults(path) == []
+
+
+def test_purity_check_can_fail(tmp_path: Path) -> None:
+    """The check above notices each kind of fault."""
+    impure = tmp_path / "impure.py"
+    impure.write_text("import datetime\nasync def f():\n    open('x')\n    return datetime.datetime.now()\n")
+    impure.write_text("from datetime import datetime\nasync def f():\n    open('x')\n    return datetime.now()\n")
+    assert len(_faults(impure)) == 3
+
+
+def test_no_room_without_a_noun() -> None:
+    """No module is called utils, helpers, common, misc or shared."""
+    names = {path.stem for path in SOURCES} | {path.parent.name for path in SOURCES}
+    assert names.isdisjoint({"utils", "util", "helpers", "helper", "common", "misc", "shared"})
+
+
+def test_no_file_outgrows_its_noun() -> None:
+    """A file of more than 400 lines hides a second noun."""
+    long = {str(path.relative_to(ROOT)): count for path in SOURCES if (count := len(path.read_text().splitlines())) > 400}
+    assert long == {}
+
+
+def test_committed_text_names_no_machine_and_no_host() -> None:
+    """No lock file or manifest carries an index URL."""
+    for path in [*(ROOT / "requirements").glob("*.txt"), ROOT / "pyproject.toml"]:
+        assert "://" not in path.read_text(), path.name
