@@ -21,8 +21,9 @@ class WebhookConfig:
     ``certificate`` and ``key`` are PEM files, watched for changes. ``client_ca`` (PEM) makes a client certificate
     from it a condition of every POST; probes and metrics stay open. ``port`` 0 takes a free port.
     ``webhook_configuration`` names the MutatingWebhookConfiguration whose caBundle the leaf must verify against;
-    empty leaves the check out. ``kubeconfig`` empty means in-cluster, else the usual search. ``shutdown_grace`` is
-    in seconds; ``concurrency`` is the number of reviews decided at once; ``body_limit`` is in bytes.
+    empty leaves the check out. ``kubeconfig`` empty means in-cluster, else the usual search. ``shutdown_grace``
+    and ``poll`` (how often files and, ten times slower, the caBundle are looked at) are in seconds; ``concurrency``
+    is the number of reviews decided at once; ``body_limit`` is in bytes.
     """
 
     certificate: Path
@@ -37,6 +38,7 @@ class WebhookConfig:
     kubeconfig: str = ""
     webhook_configuration: str = ""
     shutdown_grace: float = 5.0
+    poll: float = 1.0
     concurrency: int = 1024
     body_limit: int = BODY_LIMIT
     log_level: str = "INFO"

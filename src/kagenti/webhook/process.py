@@ -24,10 +24,9 @@ from kagenti.webhook.metrics import FeedState, Metrics
 
 JSON = Any  # a raw MutatingWebhookConfiguration
 
-CERTIFICATE_POLL: Final = 1.0
 SYNC_POLL: Final = 0.02
-TRUST_POLL: Final = 10.0
-# A new caBundle matters before it is the only one: it carries old and new CA until every leaf has switched.
+# A caBundle carries old and new CA until every leaf has switched, so that a look every ten polls is soon enough.
+TRUST_POLLS: Final = 10
 TRUST_TIMEOUT: Final = 5.0
 # Reviews allocate some hundred containers each; at the default 700 a collection would run every few requests.
 GC_THRESHOLDS: Final = (50_000, 20, 100)
@@ -159,7 +158,7 @@ class Process:
 
     async def _watch_certificate(self) -> None:
         while True:
-            await asyncio.sleep(CERTIFICATE_POLL)
+            await asyncio.sleep(self.config.poll)
             if self.certificates.reload():
                 leaf = self.certificates.leaf
                 fields = {"certificate": leaf.fingerprint, "not_after": f"{leaf.not_after:%Y-%m-%dT%H:%M:%SZ}"}
@@ -180,7 +179,7 @@ class Process:
     async def _watch_trust(self, configuration: Callable[[], Awaitable[JSON]]) -> None:
         while True:
             self._distrust = await self._verify(configuration)
-            await asyncio.sleep(1.0 if self._distrust else TRUST_POLL)
+            await asyncio.sleep(self.config.poll * (1 if self._distrust else TRUST_POLLS))
 
     async def _verify(self, configuration: Callable[[], Awaitable[JSON]]) -> str:
         name = self.config.webhook_configuration

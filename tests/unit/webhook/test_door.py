@@ -1,0 +1,152 @@
+"""The HTTP side over real TLS: paths, methods, limits, hostile bodies and client certificates."""
+
+import asyncio
+import io
+import ssl
+from collections.abc import Callable
+
+import aiohttp
+import orjson
+import pytest
+from tests.unit.webhook.conftest import Authority, Running, eventually
+
+JSON = {"Content-Type": "application/json"}
+Make = Callable[..., Running]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "status", "message"),
+    [
+        ("POST", "/mutate/pods?timeout=5s", JSON, b"{}", 200, None),
+        ("POST", "/mutate/pods", {"Content-Type": "application/json; charset=utf-8"}, b"{}", 200, None),
+        ("GET", "/mutate/pods", {}, None, 405, "/mutate/pods takes POST of an AdmissionReview, not GET"),
+        ("POST", "/healthz", JSON, b"{}", 405, "/healthz takes GET, not POST"),
+        (
+            "GET", "/", {}, None, 404,
+            "no such path; there are /healthz, /metrics, /mutate/pods, /readyz",
+        ),
+        (
+            "POST", "/mutate/pods", {"Content-Type": "text/plain"}, b"{}", 415,
+            'Content-Type is "text/plain", want "application/json"',
+        ),
+        (
+            "POST", "/mutate/pods", JSON, b" " * (10 * 1024 * 1024), 413,
+            "the body is larger than 8388608 bytes; no object of a cluster is",
+        ),
+    ],
+)  # fmt: skip
+async def test_paths_and_limits(
+    running: Make, method: str, path: str, headers: dict[str, str], body: bytes | None, status: int, message: str | None
+) -> None:
+    """What is no review gets one clean answer, and is counted."""
+    async with running() as webhook, webhook.session() as session:
+        async with session.request(method, path, data=io.BytesIO(body) if body else None, headers=headers) as response:
+            answer = await response.json()
+        assert response.status == status
+        if message is not None:
+            assert answer == {"code": status, "message": message}
+            assert webhook.metrics.refused == {status: 1}
+        async with session.get("/healthz") as response:
+            assert response.status == 200
+
+
+async def test_large_body_without_a_length_is_refused(running: Make) -> None:
+    """A chunked body is counted while it is read."""
+
+    async def chunks():
+        for _ in range(20):
+            yield b" " * 1024
+
+    async with (
+        running(body_limit=4096) as webhook,
+        webhook.session() as session,
+        session.post("/mutate/pods", data=chunks(), headers=JSON) as response,
+    ):
+        assert response.status == 413
+
+
+async def test_busy_is_told_to_the_entry_and_beyond_that_refused(running: Make) -> None:
+    """Past the limit an entry still answers with the uid; past four times the limit the body is not even read."""
+    gate = asyncio.Event()
+    busy: list[bool] = []
+
+    async def entry(body: bytes, is_busy: bool) -> bytes:
+        busy.append(is_busy)
+        await gate.wait()
+        return b"{}"
+
+    async with running(concurrency=1, entries={"/mutate/pods": entry}) as webhook, webhook.session() as session:
+        posts = [asyncio.create_task(_status(session)) for _ in range(4)]
+        await eventually(lambda: len(busy) == 4)
+        assert await _status(session) == 503
+        gate.set()
+        assert await asyncio.gather(*posts) == [200] * 4
+        assert busy == [False, True, True, True]
+        assert webhook.metrics.in_flight == 0
+
+
+async def _status(session: aiohttp.ClientSession) -> int:
+    async with session.post("/mutate/pods", data=b"{}", headers=JSON) as response:
+        await response.read()
+        return response.status
+
+
+async def test_garbage_on_the_wire_leaves_the_process_alive(running: Make) -> None:
+    """Bytes that are no HTTP, and bytes that are no TLS, end one connection only."""
+    async with running() as webhook:
+        hostile = ((webhook.client_context(), b"\x00\xff" * 99 + b"\r\n\r\n"), (None, b"\x16\x03\x01 no hello\n"))
+        for context, data in hostile:
+            name = "localhost" if context else None
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", webhook.process.port, ssl=context, server_hostname=name
+            )
+            writer.write(data)
+            writer.write_eof() if context is None else None
+            async with asyncio.timeout(5):
+                await reader.read()
+            writer.close()
+        async with webhook.session() as session, session.get("/healthz") as response:
+            assert response.status == 200
+
+
+class TestClientCertificate:
+    """With a client CA only the API server may post; kubelets still probe without a certificate."""
+
+    @pytest.fixture
+    def make(self, running: Make, tmp_path, authority: Authority) -> Callable[[], Running]:
+        client_ca = tmp_path / "client-ca.crt"
+        client_ca.write_bytes(authority.pem)
+        return lambda: running(client_ca=client_ca)
+
+    async def test_probes_need_none_and_reviews_do(self, make: Callable[[], Running]) -> None:
+        """No certificate: 200 for a probe, 401 for a review."""
+        async with make() as webhook, webhook.session() as session:
+            async with session.get("/healthz") as response:
+                assert response.status == 200
+            async with session.post("/mutate/pods", data=b"{}", headers=JSON) as response:
+                assert (response.status, (await response.json())["code"]) == (401, 401)
+
+    async def test_good_one_is_let_in(self, make: Callable[[], Running], authority: Authority) -> None:
+        """One of the client CA posts."""
+        pair = authority.issue(name="kube-apiserver", client=True)
+        async with make() as webhook, webhook.session(pair) as session:
+            assert await _status(session) == 200
+
+    async def test_foreign_one_ends_the_handshake(
+        self, make: Callable[[], Running], other_authority: Authority
+    ) -> None:
+        """One of another CA gets no HTTP answer at all."""
+        pair = other_authority.issue(name="kube-apiserver", client=True)
+        async with make() as webhook, webhook.session(pair) as session:
+            with pytest.raises((aiohttp.ClientError, ssl.SSLError, ConnectionError)):
+                await _status(session)
+
+
+async def test_metrics_and_readiness_share_the_port(running: Make) -> None:
+    """Prometheus and kubelet use the port of the reviews."""
+    async with running() as webhook, webhook.session() as session:
+        await webhook.ready()
+        async with session.get("/metrics") as response:
+            assert "kagenti_webhook_certificate_seconds_left" in await response.text()
+        async with session.get("/readyz") as response:
+            assert (response.status, orjson.loads(await response.read())) == (200, {"ready": True, "missing": []})
