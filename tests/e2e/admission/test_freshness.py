@@ -1,0 +1,181 @@
+"""A pod must not slip through: apply order, a slow watch, and the API calls that spec 03 promises, counted at the server."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.e2e.admission.manifests import pod, runtime, workload
+from tests.e2e.admission.observed import bare, injected
+from tests.e2e.api_client import ApiClient
+from tests.e2e.delaying_proxy import DelayingProxy
+from tests.e2e.installed import Installed, Options
+from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.waiting import wait_until
+
+JSON = Any  # a Kubernetes object as received
+WEBHOOK_USER = "system:serviceaccount:kagenti-system:kagenti-webhook"
+ROUNDS, PAIRS = 20, 10
+
+
+def calls(cluster: ControlPlane, since: int) -> list[str]:
+    """Returns ``verb resource`` of the webhook's requests after that offset of the audit log, watches left out."""
+    found = []
+    for line in cluster.audit_log.read_bytes()[since:].splitlines():
+        event = orjson.loads(line)
+        if event["user"]["username"] == WEBHOOK_USER and event["verb"] != "watch":
+            found.append(f"{event['verb']} {(event.get('objectRef') or {}).get('resource', event['requestURI'])}")
+    return found
+
+
+def mark(cluster: ControlPlane) -> int:
+    """Returns the present end of the audit log."""
+    return cluster.audit_log.stat().st_size
+
+
+def test_one_apply_runtime_first_never_gives_a_bare_pod(
+    install: Callable[..., Installed], api: ApiClient, team: Callable[..., str], cluster: ControlPlane
+) -> None:
+    """200 pairs of AgentRuntime and clean Deployment, each pair in one kubectl apply: every pod is injected."""
+    install(mode="both")
+    namespace = team()
+    for batch in range(ROUNDS):
+        items: list[JSON] = []
+        for number in range(PAIRS):
+            name = f"agent-{batch}-{number}"
+            items += [runtime(namespace, name, kind="Deployment", target=name), workload("Deployment", namespace, name)]
+        text = orjson.dumps({"apiVersion": "v1", "kind": "List", "items": items}).decode()
+        cluster.kubectl("apply", "-f", "-", stdin=text)
+    wait_until(lambda: len(api.items("Pod", namespace)) >= ROUNDS * PAIRS, 60, lambda: "pods missing")
+    assert [found["metadata"]["name"] for found in api.items("Pod", namespace) if not injected(found)] == []
+
+
+@pytest.fixture
+def slow(
+    cluster: ControlPlane, install: Callable[..., Installed], tmp_path: Path
+) -> Iterator[Callable[..., tuple[Installed, DelayingProxy]]]:
+    """An installation whose webhook watches AgentRuntimes through a proxy that can hold events back."""
+    made: list[tuple[Installed, DelayingProxy]] = []
+
+    def give(**options: str) -> tuple[Installed, DelayingProxy]:
+        install(mode="both", consistency="strict", extra=("webhook.replicas=3",)).stop()
+        proxy = DelayingProxy(cluster, hold_path="/apis/kagenti.io/v1alpha1/agentruntimes")
+        proxy.start()
+        installation = Installed(cluster, Options(**options), folder=tmp_path, through=proxy.kubeconfig)
+        installation.start()
+        made.append((installation, proxy))
+        return installation, proxy
+
+    yield give
+    for installation, proxy in made:
+        proxy.release()
+        installation.stop()
+        proxy.stop()
+    install(mode="label")  # whatever ran before is gone: the next test gets a fresh one
+
+
+def test_a_delayed_watch_lets_nothing_through_in_strict(
+    slow: Callable[..., tuple[Installed, DelayingProxy]], api: ApiClient, team: Callable[..., str]
+) -> None:
+    """While the webhook's watch is held back, 200 pods created right after their AgentRuntime are all injected."""
+    _, proxy = slow(mode="both", consistency="strict")
+    namespace = team()
+    proxy.hold()
+    for number in range(ROUNDS * PAIRS):
+        name = f"agent-{number}"
+        assert api.create(runtime(namespace, name, kind="Pod", target=name)).ok
+        answer = api.create(pod(namespace, name), dry_run=True)
+        assert answer.ok, answer.message
+        assert injected(answer.body), f"{name} is bare"
+
+
+def test_a_delayed_watch_shows_what_cached_trades_away(
+    slow: Callable[..., tuple[Installed, DelayingProxy]], api: ApiClient, team: Callable[..., str]
+) -> None:
+    """The same in cached mode gives a bare pod until the watch delivers: the check above can fail."""
+    _, proxy = slow(mode="both", consistency="cached")
+    namespace = team()
+    proxy.hold()
+    assert api.create(runtime(namespace, "late", kind="Pod", target="late")).ok
+    assert bare(api.create(pod(namespace, "late"), dry_run=True).body)
+    proxy.release()
+    wait_until(lambda: injected(api.create(pod(namespace, "late"), dry_run=True).body), 20, lambda: "still bare")
+
+
+def test_overrides_are_fresh_under_the_label_entry_too(
+    slow: Callable[..., tuple[Installed, DelayingProxy]], api: ApiClient, team: Callable[..., str]
+) -> None:
+    """A labelled pod created right after its AgentRuntime carries the AgentRuntime's settings, watch or no watch."""
+    _, proxy = slow(mode="both", consistency="strict")
+    namespace = team()
+    proxy.hold()
+    settings = {"trace": {"sampling": {"rate": 0.875}}}
+    assert api.create(runtime(namespace, "weather", kind="Pod", target="weather", **settings)).ok
+    answer = api.create(pod(namespace, "weather", label="enabled"), dry_run=True)
+    environment = {entry["name"]: entry.get("value") for entry in answer.body["spec"]["containers"][0]["env"]}
+    assert environment["OTEL_TRACES_SAMPLER_ARG"] == "0.875"
+
+
+def test_an_index_hit_costs_no_call(
+    install: Callable[..., Installed], api: ApiClient, team: Callable[..., str], cluster: ControlPlane
+) -> None:
+    """Once the watch has delivered, 20 pods by AgentRuntime cost no request to the API server."""
+    install(mode="both", consistency="strict")
+    namespace = team()
+    assert api.create(runtime(namespace, "weather", kind="Pod", target="weather")).ok
+
+    def silent() -> bool:
+        start = mark(cluster)
+        return api.create(pod(namespace, "weather"), dry_run=True).ok and calls(cluster, start) == []
+
+    wait_until(silent, 20, lambda: "every pod still costs a call")
+    start = mark(cluster)
+    assert all(injected(api.create(pod(namespace, "weather"), dry_run=True).body) for _ in range(20))
+    assert calls(cluster, start) == []
+
+
+@pytest.mark.parametrize(
+    ("consistency", "label", "expected", "reason"),
+    [
+        ("strict", None, ["list agentruntimes"], "a miss in strict is one LIST"),
+        ("strict", "enabled", ["list agentruntimes"], "so it is under the label entry"),
+        ("cached", None, [], "a miss in cached asks nobody"),
+        ("cached", "enabled", [], "nor under the label entry"),
+    ],
+)
+def test_a_miss_costs_what_the_consistency_says(
+    consistency: str,
+    label: str | None,
+    expected: list[str],
+    reason: str,
+    install: Callable[..., Installed],
+    api: ApiClient,
+    team: Callable[..., str],
+    cluster: ControlPlane,
+) -> None:
+    """One standalone pod without AgentRuntime: one LIST in strict, none in cached."""
+    install(mode="both", consistency=consistency)
+    namespace = team()
+    start = mark(cluster)
+    assert api.create(pod(namespace, "weather", label=label), dry_run=True).ok
+    assert calls(cluster, start) == expected, reason
+
+
+def test_a_new_replicaset_costs_one_get_for_all_its_pods(
+    install: Callable[..., Installed], api: ApiClient, team: Callable[..., str], cluster: ControlPlane
+) -> None:
+    """Five pods of one Deployment: one GET of the ReplicaSet in all, and at most one LIST each until the watch delivers."""
+    install(mode="both", consistency="strict")
+    namespace = team()
+    start = mark(cluster)
+    assert api.create(runtime(namespace, "weather", kind="Deployment", target="weather")).ok
+    manifest = workload("Deployment", namespace, "weather")
+    manifest["spec"]["replicas"] = 5
+    assert api.create(manifest).ok
+    wait_until(lambda: len(api.items("Pod", namespace)) == 5, 30, lambda: "pods missing")  # noqa: PLR2004  # replicas
+    made = calls(cluster, start)
+    assert made.count("get replicasets") == 1
+    assert set(made) <= {"get replicasets", "list agentruntimes", "get deployments", "list pods"}
+    assert all(injected(found) for found in api.items("Pod", namespace))

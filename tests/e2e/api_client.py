@@ -1,0 +1,123 @@
+"""A small client of the API server for tests: one keep-alive connection, raw bodies, warnings and status as received."""
+
+import http.client
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import orjson
+
+from tests.e2e.plane.control_plane import ControlPlane
+
+JSON = Any  # a Kubernetes object as received
+
+PLURALS = {
+    "Pod": ("", "v1", "pods"),
+    "Namespace": ("", "v1", "namespaces"),
+    "Deployment": ("apps", "v1", "deployments"),
+    "StatefulSet": ("apps", "v1", "statefulsets"),
+    "DaemonSet": ("apps", "v1", "daemonsets"),
+    "ReplicaSet": ("apps", "v1", "replicasets"),
+    "Job": ("batch", "v1", "jobs"),
+    "CronJob": ("batch", "v1", "cronjobs"),
+    "AgentRuntime": ("kagenti.io", "v1alpha1", "agentruntimes"),
+    "AgentRuntimeConfig": ("kagenti.io", "v1alpha1", "agentruntimeconfigs"),
+    "AgentRuntimeClusterConfig": ("kagenti.io", "v1alpha1", "agentruntimeclusterconfigs"),
+}
+CLUSTER_SCOPED = {"Namespace", "AgentRuntimeClusterConfig"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API server said: status, decoded body, and the texts of its warning headers (RFC 7234 section 5.5)."""
+
+    status: int
+    body: JSON
+    warnings: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request was accepted."""
+        return self.status < 300  # noqa: PLR2004  # HTTP success
+
+    @property
+    def message(self) -> str:
+        """The message of a refusal."""
+        return str(self.body.get("message", "")) if isinstance(self.body, Mapping) else ""
+
+
+class ApiClient:
+    """Talks to the plane's API server as its administrator."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._address = urlsplit(plane.server)
+        self._context = ssl.create_default_context(cafile=str(plane.ca_file))
+        self._context.load_cert_chain(str(plane.admin_cert), str(plane.admin_key))
+        self._connection: http.client.HTTPSConnection | None = None
+
+    def request(self, method: str, path: str, body: JSON = None, **query: str) -> Answer:
+        """Sends one request; reconnects once when the server closed the idle connection."""
+        target = f"{path}?{urlencode(query)}" if query else path
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Content-Type": kind, "Accept": "application/json", "User-Agent": "kagenti-tests"}
+        payload = body if isinstance(body, bytes) else orjson.dumps(body) if body is not None else None
+        for attempt in (1, 2):
+            try:
+                if self._connection is None:
+                    self._connection = http.client.HTTPSConnection(
+                        self._address.hostname or "", self._address.port, context=self._context, timeout=30
+                    )
+                self._connection.request(method, target, payload, headers)
+                response = self._connection.getresponse()
+                text = response.read()
+                break
+            except (http.client.HTTPException, ConnectionError):
+                self._connection = None
+                if attempt == 2:  # noqa: PLR2004  # the second try was the last
+                    raise
+        warnings = tuple(_warning(value) for key, value in response.getheaders() if key.lower() == "warning")
+        try:
+            decoded = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            decoded = {"message": text.decode(errors="replace")}
+        return Answer(response.status, decoded, warnings)
+
+    def path(self, manifest: Mapping[str, JSON] | str, namespace: str = "", name: str = "") -> str:
+        """Returns the REST path of an object's collection, or of the object when a name is given."""
+        kind = manifest if isinstance(manifest, str) else manifest["kind"]
+        group, version, plural = PLURALS[kind]
+        base = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        if kind not in CLUSTER_SCOPED:
+            base += f"/namespaces/{namespace}"
+        return f"{base}/{plural}" + (f"/{name}" if name else "")
+
+    def create(self, manifest: Mapping[str, JSON], *, dry_run: bool = False) -> Answer:
+        """Creates an object in the namespace it names."""
+        namespace = manifest["metadata"].get("namespace", "")
+        query = {"dryRun": "All"} if dry_run else {}
+        return self.request("POST", self.path(manifest, namespace), dict(manifest), **query)
+
+    def get(self, kind: str, namespace: str, name: str) -> Answer:
+        """Reads an object."""
+        return self.request("GET", self.path(kind, namespace, name))
+
+    def items(self, kind: str, namespace: str, **query: str) -> list[JSON]:
+        """Returns the objects of a kind in a namespace."""
+        answer = self.request("GET", self.path(kind, namespace), **query)
+        return list(answer.body.get("items") or [])
+
+    def delete(self, kind: str, namespace: str, name: str) -> Answer:
+        """Deletes an object at once."""
+        return self.request("DELETE", self.path(kind, namespace, name), gracePeriodSeconds="0")
+
+    def merge(self, kind: str, namespace: str, name: str, patch: JSON) -> Answer:
+        """Changes an object by a JSON merge patch (RFC 7386)."""
+        return self.request("PATCH", self.path(kind, namespace, name), patch)
+
+
+def _warning(header: str) -> str:
+    """Returns the text of a warning header: ``299 - "text"``."""
+    start, end = header.find('"'), header.rfind('"')
+    return header[start + 1 : end].replace('\\"', '"').replace("\\\\", "\\") if start >= 0 else header

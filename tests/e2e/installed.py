@@ -1,0 +1,250 @@
+"""kagenti installed on a control plane as the chart would do it, with its webhook as a local process.
+
+What the chart renders (accounts, rights, webhook configurations) is applied as rendered; only two things differ, because
+no kubelet and no service network exist here: the webhook runs as a process under the token of its rendered service
+account, and the API server is pointed to it by URL. Used by the end-to-end tests, by ``make demo`` and by ``bench/``.
+"""
+
+import base64
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import orjson
+from ruamel.yaml import YAML
+
+from tests.e2e.plane.binaries import helm
+from tests.e2e.plane.certificates import mint_authority
+from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+RELEASE = "kagenti"
+RELEASE_NAMESPACE = "kagenti-system"
+# Objects of the chart that only a kubelet or a service network could bring to life.
+NOT_HERE = {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "Certificate", "Issuer"}
+WEBHOOK_CONFIGURATIONS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
+
+JSON = Any  # a rendered manifest
+
+
+@dataclass(frozen=True)
+class Options:
+    """The values of the chart that an installation is made with."""
+
+    mode: str = "both"
+    target: str = "pods"
+    consistency: str = "strict"
+    extra: tuple[str, ...] = field(default=())
+    environment: tuple[tuple[str, str], ...] = field(default=())
+
+    def values(self) -> list[str]:
+        """Returns the ``--set`` arguments for helm."""
+        pairs = [f"webhook.triggerMode={self.mode}", f"webhook.target={self.target}"]
+        pairs += [f"webhook.consistency={self.consistency}", *self.extra]
+        return [argument for pair in pairs for argument in ("--set", pair)]
+
+
+def rendered(options: Options) -> list[JSON]:
+    """Returns what the real helm renders from our chart with these options."""
+    command = [str(helm()), "template", RELEASE, str(ROOT / "charts" / "kagenti"), "--namespace", RELEASE_NAMESPACE]
+    command += ["--kube-version", "1.36.3", *options.values()]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [document for document in YAML(typ="safe", pure=True).load_all(StringIO(text)) if document]
+
+
+def free_port() -> int:
+    """Returns a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Webhook:
+    """The process ``kagenti webhook`` with its certificate; one port for its life."""
+
+    def __init__(self, plane: ControlPlane, options: Options, *, folder: Path, kubeconfig: Path) -> None:
+        self.port = free_port()
+        self.authority = mint_authority("kagenti webhook")
+        certificate, key = self.authority.issue("kagenti-webhook", dns=["localhost"], ips=["127.0.0.1"])
+        self.certificate_file, self.key_file = folder / "tls.crt", folder / "tls.key"
+        self.certificate_file.write_bytes(_bytes(certificate))
+        self.key_file.write_bytes(_bytes(key))
+        self.log_file = folder / f"webhook-{self.port}.log"
+        self._command = [sys.executable, "-m", "kagenti", "webhook"]
+        self._command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        self._command += ["--trigger-mode", options.mode, "--target", options.target]
+        self._command += ["--consistency", options.consistency, "--release-namespace", RELEASE_NAMESPACE]
+        self._command += ["--tls-cert", str(self.certificate_file), "--tls-key", str(self.key_file)]
+        self._command += ["--kubeconfig", str(kubeconfig), "--shutdown-grace", "0.5"]
+        self._environment = {**os.environ, **dict(options.environment)}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the API server reaches it."""
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def authority_pem(self) -> bytes:
+        """The CA that the API server trusts it by."""
+        return _bytes(self.authority.certificate_pem)
+
+    def start(self) -> None:
+        """Starts the process and waits until it says that it is ready."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._environment, cwd=ROOT)
+        wait_until(self.ready, 20, lambda: f"webhook not ready: {self.log_file.read_text()[-2000:]}")
+
+    def ready(self) -> bool:
+        """Whether /readyz answers 200; raises when the process has ended."""
+        if self.process is None or self.process.poll() is not None:
+            raise RuntimeError(f"the webhook ended: {self.log_file.read_text()[-2000:]}")
+        return self.get("/readyz") is not None
+
+    def get(self, path: str) -> str | None:
+        """Returns the body of a 200 answer, else None."""
+        context = ssl.create_default_context(cadata=self.authority_pem.decode())
+        try:
+            with urllib.request.urlopen(self.url + path, context=context, timeout=2) as answer:  # noqa: S310  # loopback
+                return str(answer.read().decode())
+        except (urllib.error.URLError, OSError):
+            return None
+
+    def stop(self) -> None:
+        """Ends the process by its pid, gently first."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(5)
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+class Installed:
+    """One installation: what the chart renders on the plane, and the running webhook."""
+
+    def __init__(
+        self,
+        plane: ControlPlane,
+        options: Options,
+        *,
+        folder: Path,
+        through: Callable[[Path, Path], Path] | None = None,
+    ) -> None:
+        """``through`` may give the webhook another kubeconfig, for instance one that goes through a proxy."""
+        self.plane, self.options, self.folder = plane, options, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.documents = rendered(options)
+        self._apply_accounts()
+        kubeconfig = Path(plane.service_account_kubeconfig(RELEASE_NAMESPACE, "kagenti-webhook"))
+        kubeconfig = through(kubeconfig, folder) if through else kubeconfig
+        self.webhook = Webhook(plane, options, folder=folder, kubeconfig=kubeconfig)
+
+    def _apply(self, manifests: list[JSON]) -> None:
+        text = orjson.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}).decode()
+        self.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
+
+    def _apply_accounts(self) -> None:
+        self._apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": RELEASE_NAMESPACE}}])
+        self.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "generated" / "crds"))
+        names = [path.stem for path in (ROOT / "generated" / "crds").glob("*.yaml")]
+        assert names, "no CRDs generated"
+        self.plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+        skip = NOT_HERE | WEBHOOK_CONFIGURATIONS
+        self._apply([document for document in self.documents if document["kind"] not in skip])
+
+    def configurations(self) -> list[JSON]:
+        """Returns the rendered webhook configurations, pointed to the local process."""
+        found = []
+        for document in self.documents:
+            if document["kind"] not in WEBHOOK_CONFIGURATIONS:
+                continue
+            copy = orjson.loads(orjson.dumps(document))
+            for entry in copy["webhooks"]:
+                path = entry["clientConfig"]["service"]["path"]
+                bundle = base64.b64encode(self.webhook.authority_pem).decode()
+                entry["clientConfig"] = {"url": self.webhook.url + path, "caBundle": bundle}
+            found.append(copy)
+        return found
+
+    def start(self) -> None:
+        """Starts the webhook, registers it, and waits until the API server calls this very process."""
+        self.webhook.start()
+        self._remove_configurations()
+        self._apply(self.configurations())
+        wait_until(self._called, 15, lambda: "the API server does not call the webhook")
+
+    def _called(self) -> bool:
+        """Whether a pod with a nonsense label is denied by our process; nothing is created (dry run)."""
+        entry = "inject-label" if self.options.mode != "cr" else "inject-cr"
+        if self.options.target == "workloads":
+            return _denied(self.plane, PROBE_DEPLOYMENT, "kagenti.io")
+        return _denied(self.plane, PROBE_POD, f"{entry}.kagenti.io")
+
+    def _remove_configurations(self) -> None:
+        for kind, name in (("mutatingwebhookconfiguration", "kagenti-injector"),):
+            self.plane.kubectl("delete", kind, name, "--ignore-not-found")
+        self.plane.kubectl("delete", "validatingwebhookconfiguration", "--all", "--ignore-not-found")
+
+    def stop(self) -> None:
+        """Removes the webhook configurations, then ends the process."""
+        self._remove_configurations()
+        self.webhook.stop()
+
+
+PROBE_NAMESPACE = "kagenti-probe"
+_TEMPLATE = {"spec": {"containers": [{"name": "probe", "image": "probe"}]}}
+_ODD = {"kagenti.io/inject": "probe"}
+PROBE_POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "labels": _ODD}, **_TEMPLATE}
+PROBE_DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "probe"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "probe"}},
+        "template": {"metadata": {"labels": {"app": "probe", **_ODD}}, **_TEMPLATE},
+    },
+}
+
+
+def _denied(plane: ControlPlane, manifest: JSON, by: str) -> bool:
+    """Whether creating that object is denied by a webhook of that name (dry run, in an enrolled namespace)."""
+    command = [str(plane.binaries.kubectl), "--kubeconfig", str(plane.kubeconfig), "create", "--dry-run=server"]
+    command += ["-n", PROBE_NAMESPACE, "-f", "-"]
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": PROBE_NAMESPACE, "labels": {"kagenti.io/enrolled": "true"}},
+    }
+    plane.kubectl("apply", "--server-side", "-f", "-", stdin=orjson.dumps(namespace).decode())
+    done = subprocess.run(command, input=orjson.dumps(manifest), capture_output=True, check=False)
+    return done.returncode != 0 and by in done.stderr.decode() and "denied the request" in done.stderr.decode()
+
+
+@contextmanager
+def installed(plane: ControlPlane, options: Options, *, folder: Path) -> Iterator[Installed]:
+    """Installs kagenti on the plane for the length of a with block."""
+    installation = Installed(plane, options, folder=folder)
+    try:
+        installation.start()
+        yield installation
+    finally:
+        installation.stop()

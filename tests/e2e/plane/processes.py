@@ -1,0 +1,49 @@
+"""The processes of the plane: started with a log file each, ended by pid, never outliving whoever started them."""
+
+import ctypes
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # prctl(2): the signal a child gets when its parent dies
+_TAIL = 3000  # characters of a log shown on failure
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Process:
+    """One program with its log."""
+
+    def __init__(self, name: str, command: list[str], *, log: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.name, self.command, self.log = name, command, log
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                command,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509  # one thread starts processes; nothing may survive a killed run
+            )
+
+    def check(self) -> None:
+        """Raises RuntimeError with the tail of the log when the process has ended."""
+        if self._popen.poll() is not None:
+            raise RuntimeError(f"{self.name} ended with {self._popen.returncode}:\n{self.tail()}")
+
+    def tail(self) -> str:
+        """Returns the end of the log."""
+        return self.log.read_text(errors="replace")[-_TAIL:]
+
+    def stop(self, sent: Callable[[subprocess.Popen[bytes]], None] = subprocess.Popen.terminate) -> None:
+        """Ends the process by its pid: politely, then surely."""
+        if self._popen.poll() is None:
+            sent(self._popen)
+            try:
+                self._popen.wait(5)
+            except subprocess.TimeoutExpired:
+                self._popen.kill()
+                self._popen.wait(5)
