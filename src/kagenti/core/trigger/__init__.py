@@ -1,0 +1,35 @@
+"""Who triggers an injection: the truth table of label, AgentRuntime and policy, and which entry is called at all."""
+
+from kagenti.core.trigger.coverage import CALLED, Coverage, Entry, Mode, coverage_of, entry_of, matches
+from kagenti.core.trigger.decision import (
+    LABEL_VALUES,
+    Decision,
+    Outcome,
+    Policy,
+    Trigger,
+    config_invalid,
+    confirm,
+    decide,
+    not_ready,
+    unsupported_field,
+)
+
+__all__ = [
+    "CALLED",
+    "LABEL_VALUES",
+    "Coverage",
+    "Decision",
+    "Entry",
+    "Mode",
+    "Outcome",
+    "Policy",
+    "Trigger",
+    "config_invalid",
+    "confirm",
+    "coverage_of",
+    "decide",
+    "entry_of",
+    "matches",
+    "not_ready",
+    "unsupported_field",
+]
