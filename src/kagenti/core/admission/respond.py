@@ -1,0 +1,159 @@
+"""A verdict → the AdmissionReview that the API server reads; every answer carries the request's uid.
+
+Source: admission.k8s.io/v1; warnings and audit annotations as the API server limits them.
+"""
+
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from kagenti.core.admission.review import Request
+
+JSON = Any  # a JSON patch operation as it is sent
+
+# The API server keeps 256 characters of a warning once all of them exceed 4096 (apiserver, pkg/warning and
+# endpoints/filters/warning.go); what may be cut off is better cut by us, with a sign.
+LONGEST_WARNING: Final = 256
+MOST_WARNINGS: Final = 15
+# Shown by kubectl in full; a merge of many findings must not become a page.
+LONGEST_MESSAGE: Final = 2048
+
+INTERNAL_ERROR: Final = "InternalError"
+BAD_REQUEST: Final = "BadRequest"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The response to one review, before it is JSON.
+
+    ``reason`` is our code, for metrics and the audit log. ``patch`` is a list of JSON patch operations; an empty one
+    is sent as no patch. ``defect`` is the exception behind a code 500, for the shell's log.
+    """
+
+    uid: str
+    allowed: bool
+    reason: str
+    code: int = 200
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+    audit: Mapping[str, str] = field(default_factory=dict)
+    patch: Sequence[JSON] = ()
+    defect: Exception | None = None
+
+    def body(self) -> bytes:
+        """Returns the AdmissionReview as JSON."""
+        response: dict[str, JSON] = {"uid": self.uid, "allowed": self.allowed}
+        if not self.allowed:
+            response["status"] = {
+                "metadata": {},
+                "status": "Failure",
+                "message": f"{self.reason}: {self.message}"[:LONGEST_MESSAGE],
+                "reason": _STATUS_REASONS.get(self.code, "Forbidden"),
+                "code": self.code,
+            }
+        if self.patch:
+            response["patchType"] = "JSONPatch"
+            response["patch"] = base64.b64encode(orjson.dumps(self.patch)).decode("ascii")
+        if self.warnings:
+            response["warnings"] = shortened(self.warnings)
+        if self.audit:
+            response["auditAnnotations"] = self.audit
+        return orjson.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+
+
+_STATUS_REASONS: Final = {
+    400: "BadRequest",
+    403: "Forbidden",
+    409: "Conflict",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+}
+
+
+def allowed(
+    request: Request,
+    *,
+    reason: str,
+    warnings: Iterable[str] = (),
+    audit: Mapping[str, str] | None = None,
+    patch: Sequence[JSON] = (),
+) -> Answer:
+    """Returns an admission, with a patch where there is one."""
+    return Answer(
+        uid=request.uid,
+        allowed=True,
+        reason=reason,
+        warnings=tuple(warnings),
+        audit={"decision": "allowed", "reason": reason, **(audit or {})},
+        patch=patch,
+    )
+
+
+def denied(
+    request: Request,
+    *,
+    reason: str,
+    message: str,
+    code: int = 403,
+    warnings: Iterable[str] = (),
+    audit: Mapping[str, str] | None = None,
+) -> Answer:
+    """Returns a denial; ``code`` is the HTTP status that the client sees."""
+    return Answer(
+        uid=request.uid,
+        allowed=False,
+        reason=reason,
+        code=code,
+        message=message,
+        warnings=tuple(warnings),
+        audit={"decision": "denied", "reason": reason, **(audit or {})},
+    )
+
+
+def refused(uid: str, message: str) -> Answer:
+    """Returns the denial of a review whose content cannot be what an API server sends (code 400)."""
+    return Answer(
+        uid=uid,
+        allowed=False,
+        reason=BAD_REQUEST,
+        code=400,
+        message=message,
+        audit={"decision": "denied", "reason": BAD_REQUEST},
+    )
+
+
+def errored(uid: str, defect: Exception) -> Answer:
+    """Returns the denial for a defect of ours (code 500); the exception's text stays in the shell's log."""
+    message = f"{type(defect).__name__} in kagenti; nothing was decided, see the log of the webhook for this uid: {uid}"
+    return Answer(
+        uid=uid,
+        allowed=False,
+        reason=INTERNAL_ERROR,
+        code=500,
+        message=message,
+        audit={"decision": "denied", "reason": INTERNAL_ERROR},
+        defect=defect,
+    )
+
+
+def guarded(request: Request, decide: Callable[[], Answer]) -> Answer:
+    """Returns the answer of ``decide``, or the answer to its crash: every review gets one."""
+    try:
+        return decide()
+    except Exception as defect:  # whatever it is, the API server waits for an answer with this uid
+        return errored(request.uid, defect)
+
+
+def shortened(warnings: Iterable[str]) -> list[str]:
+    """Returns distinct warnings within the API server's limits, first come first kept, each on one line."""
+    kept: list[str] = []
+    for line in dict.fromkeys(" ".join(warning.split()) for warning in warnings):
+        if len(kept) == MOST_WARNINGS:
+            kept.append("kagenti: further warnings left out; kagenti explain shows all")
+            break
+        kept.append(line if len(line) <= LONGEST_WARNING else line[: LONGEST_WARNING - 1] + "…")
+    return kept

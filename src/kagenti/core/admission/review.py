@@ -1,0 +1,193 @@
+"""Bytes → the request of an AdmissionReview, checked as far as the later steps rely on it; decides nothing.
+
+Source: admission.k8s.io/v1. What cannot be a request raises BadReview; what is one always has a uid to answer to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import orjson
+
+from kagenti import errors
+from kagenti.core import workload
+
+JSON = Any  # a raw Kubernetes object whose unknown fields must survive
+
+Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+OPERATIONS: Final = ("CREATE", "UPDATE", "DELETE", "CONNECT")
+API_VERSION: Final = "admission.k8s.io/v1"
+# A uid is 36 characters; anything much longer was not written by an API server.
+LONGEST_UID: Final = 256
+
+
+class BadReview(errors.InputError):  # named after what it is about, as its tree is
+    """The body is not an AdmissionReview that can be decided; ``uid`` is set where an answer can still carry it."""
+
+    def __init__(self, message: str, uid: str = "") -> None:
+        super().__init__(message)
+        self.uid = uid
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The parts of ``request`` that decisions read; ``object`` and ``old_object`` are raw and never modified.
+
+    ``object`` is empty on DELETE, ``old_object`` on CREATE. ``name`` is empty while only generateName is known.
+    """
+
+    uid: str
+    operation: Operation
+    group: str
+    kind: str
+    namespace: str
+    name: str
+    object: Mapping[str, JSON]
+    old_object: Mapping[str, JSON]
+    dry_run: bool = False
+    subresource: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The object for people: ``Deployment team1/weather``."""
+        metadata = (self.object or self.old_object).get("metadata") or {}
+        name = self.name or metadata.get("generateName") or ""
+        return f"{self.kind} {self.namespace}/{name}" if self.namespace else f"{self.kind} {name}"
+
+
+def parse_review(body: bytes) -> Request:
+    """Returns the request of an AdmissionReview.
+
+    Args:
+        body: As received; its size was limited by the shell. Nesting beyond 1024 levels is refused by the parser.
+
+    Raises:
+        BadReview: Not JSON, not an AdmissionReview, no request, no uid, or a field of another type.
+    """
+    try:
+        review = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadReview(f"the body is not JSON: {error.msg}") from error
+    if not isinstance(review, dict) or not isinstance(review.get("request"), dict):
+        raise BadReview("the body is not an AdmissionReview: it has no request")
+    request = review["request"]
+    uid = request.get("uid")
+    if not isinstance(uid, str) or not 0 < len(uid) <= LONGEST_UID:
+        raise BadReview("the AdmissionReview has no request.uid")
+    if review.get("apiVersion", API_VERSION) != API_VERSION:
+        raise BadReview(f'apiVersion of the review is {_quoted(review["apiVersion"])}, want "{API_VERSION}"', uid)
+    return _request(request, uid)
+
+
+def _request(request: Mapping[str, JSON], uid: str) -> Request:
+    operation = _text(request, "operation", uid)
+    if operation not in OPERATIONS:
+        raise BadReview(f"request.operation is {_quoted(operation)}, want one of {', '.join(OPERATIONS)}", uid)
+    kind = request.get("kind")
+    if not isinstance(kind, dict):
+        raise BadReview(f"request.kind is {_quoted(kind)}, want group, version and kind", uid)
+    found = Request(
+        uid=uid,
+        operation=operation,  # type: ignore[arg-type]  # member of OPERATIONS, checked above
+        group=_text(kind, "group", uid),
+        kind=_text(kind, "kind", uid),
+        namespace=_text(request, "namespace", uid),
+        name=_text(request, "name", uid),
+        object=_object(request, "object", uid),
+        old_object=_object(request, "oldObject", uid),
+        dry_run=request.get("dryRun") is True,
+        subresource=_text(request, "subResource", uid),
+    )
+    if operation in ("CREATE", "UPDATE") and not found.object:
+        raise BadReview(f"request.object is missing on {operation}", uid)
+    return found
+
+
+def _text(node: Mapping[str, JSON], key: str, uid: str) -> str:
+    value = node.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadReview(f"request field {key} is {_quoted(value)}, want text", uid)
+    return value
+
+
+def _object(request: Mapping[str, JSON], key: str, uid: str) -> Mapping[str, JSON]:
+    value = request.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadReview(f"request.{key} is {_quoted(value)}, want an object", uid)
+    fault = fault_of_metadata(value.get("metadata"), f"{key}.metadata")
+    if fault:
+        raise BadReview(f"request.{fault}", uid)
+    return value
+
+
+def fault_of_metadata(metadata: JSON, path: str) -> str:
+    """Returns what is wrong with the types of object metadata, as ``path is …``; empty when nothing is."""
+    if metadata is None:
+        return ""
+    if not isinstance(metadata, dict):
+        return f"{path} is {_quoted(metadata)}, want an object"
+    for key in ("name", "generateName", "namespace", "uid", "resourceVersion", "creationTimestamp"):
+        value = metadata.get(key)
+        if value is not None and not isinstance(value, str):
+            return f"{path}.{key} is {_quoted(value)}, want text"
+    for key in ("labels", "annotations"):
+        fault = _fault_of_map(metadata.get(key), f"{path}.{key}")
+        if fault:
+            return fault
+    references = metadata.get("ownerReferences")
+    if references is None:
+        return ""
+    if not isinstance(references, list) or not all(isinstance(item, dict) for item in references):
+        return f"{path}.ownerReferences is {_quoted(references)}, want a list of objects"
+    return ""
+
+
+def fault_of_template(template: JSON, path: str) -> str:
+    """Returns what is wrong with the types of a pod template that decisions read; empty when nothing is.
+
+    The API server decodes built-in kinds before it calls, so a fault here means a caller that is none.
+    """
+    if not isinstance(template, dict):
+        return f"{path} is {_quoted(template)}, want an object"
+    fault = fault_of_metadata(template.get("metadata"), f"{path}.metadata")
+    if fault:
+        return fault
+    spec = template.get("spec")
+    if not isinstance(spec, dict):
+        return f"{path}.spec is {_quoted(spec)}, want an object"
+    for key in ("containers", "initContainers", "ephemeralContainers", "volumes", "imagePullSecrets"):
+        items = spec.get(key)
+        if items is not None and not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
+            return f"{path}.spec.{key} is {_quoted(items)}, want a list of objects"
+    for key in ("serviceAccountName", "serviceAccount"):
+        if not isinstance(spec.get(key, ""), str):
+            return f"{path}.spec.{key} is {_quoted(spec[key])}, want text"
+    return ""
+
+
+def subject_template(request: Request, path: tuple[str, ...]) -> JSON:
+    """Returns the pod template of the request's object."""
+    return workload.at(request.object, path)
+
+
+def _fault_of_map(values: JSON, path: str) -> str:
+    if values is None:
+        return ""
+    if not isinstance(values, dict):
+        return f"{path} is {_quoted(values)}, want an object"
+    for key, value in values.items():
+        if not isinstance(value, str):
+            return f"{path}[{_quoted(key)}] is {_quoted(value)}, want text"
+    return ""
+
+
+def _quoted(value: JSON) -> str:
+    """Names a value without repeating much of it: its JSON type, or a short text."""
+    if isinstance(value, str):
+        return orjson.dumps(value[:64]).decode()  # escapes what would break the line
+    names = {dict: "an object", list: "a list", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "null")
