@@ -44,7 +44,18 @@ def report(name: str, command: list[str], *, cwd: Path = ROOT) -> bool:
 def wheel() -> bool:
     """Builds the wheel and imports it from an empty virtual environment that sees only the dependencies."""
     with tempfile.TemporaryDirectory() as folder:
-        build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, "."]
+        build = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            folder,
+            ".",
+        ]
         if not report("wheel", build):
             return False
         built = next(Path(folder).glob("kagenti-*.whl"))

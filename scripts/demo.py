@@ -45,7 +45,11 @@ def step(text: str) -> None:
 
 def apply_everything(api: ApiClient) -> None:
     """Creates the layers and the three Deployments, AgentRuntime first."""
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {"kagenti.io/enrolled": "true"}}}
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": {"kagenti.io/enrolled": "true"}},
+    }
     overrides = {
         "identity": {"inbound": {"validation": {"requiredScopes": ["agent:invoke"]}}},
         "trace": {"sampling": {"rate": 1.0}},
@@ -54,8 +58,14 @@ def apply_everything(api: ApiClient) -> None:
     manifests = [
         namespace,
         CLUSTER_CONFIG,
-        config(NAMESPACE, identity={"clientRegistration": {"keycloak": {"realm": "team1"}}}, trace={"sampling": {"rate": 0.25}}),
-        runtime(NAMESPACE, "weather-by-runtime", kind="Deployment", target="weather-by-runtime", type="agent", **overrides),
+        config(
+            NAMESPACE,
+            identity={"clientRegistration": {"keycloak": {"realm": "team1"}}},
+            trace={"sampling": {"rate": 0.25}},
+        ),
+        runtime(
+            NAMESPACE, "weather-by-runtime", kind="Deployment", target="weather-by-runtime", type="agent", **overrides
+        ),
         workload("Deployment", NAMESPACE, "weather-by-label", labels=marks),
         workload("Deployment", NAMESPACE, "weather-by-runtime"),
         workload("Deployment", NAMESPACE, "weather-untouched"),
@@ -84,7 +94,8 @@ def untouched(api: ApiClient, pod: JSON, name: str) -> bool:
     """Whether the pod is what its template says, but for what the API server and the ReplicaSet controller add."""
     template = api.get("Deployment", NAMESPACE, name).body["spec"]["template"]
     containers = [
-        {key: value for key, value in container.items() if key != "volumeMounts"} for container in pod["spec"]["containers"]
+        {key: value for key, value in container.items() if key != "volumeMounts"}
+        for container in pod["spec"]["containers"]
     ]
     labels = {key: value for key, value in pod["metadata"]["labels"].items() if key != "pod-template-hash"}
     return (
@@ -123,7 +134,9 @@ def observe(installation: Installed, api: ApiClient, name: str) -> dict[str, JSO
         "decision": "inject" if found else "allow",
         "reason": seen[-1].reason if seen else "not called",
         "trigger": found["trigger"] if found else None,
-        "containers": [container["name"] for container in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]],
+        "containers": [
+            container["name"] for container in pod["spec"].get("initContainers", []) + pod["spec"]["containers"]
+        ],
         "injected": [
             container["name"] for container in pod["spec"].get("initContainers", []) if container["name"] in OURS
         ],
@@ -147,7 +160,10 @@ def show(result: dict[str, JSON]) -> None:
 def run(plane: ControlPlane, arguments: argparse.Namespace) -> int:
     """Runs the demo on a started plane."""
     step(f"control plane up at {plane.server}; installing kagenti, triggerMode={arguments.mode}")
-    with tempfile.TemporaryDirectory() as folder, installed(plane, Options(mode=arguments.mode), folder=Path(folder)) as kagenti:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        installed(plane, Options(mode=arguments.mode), folder=Path(folder)) as kagenti,
+    ):
         api = ApiClient(plane)
         step("webhook ready; applying the weather agent in three ways")
         apply_everything(api)

@@ -10,7 +10,10 @@ GENERATORS = sorted(path for path in (ROOT / "scripts").glob("gen_*.py"))
 
 def main() -> int:
     """Runs each generator with our own arguments; returns 1 if any failed."""
-    codes = [subprocess.run([sys.executable, str(path), *sys.argv[1:]], cwd=ROOT, check=False).returncode for path in GENERATORS]
+    codes = [
+        subprocess.run([sys.executable, str(path), *sys.argv[1:]], cwd=ROOT, check=False).returncode
+        for path in GENERATORS
+    ]
     return int(any(codes))
 
 

@@ -40,7 +40,7 @@ class Answer:
     @property
     def ok(self) -> bool:
         """Whether the request was accepted."""
-        return self.status < 300  # noqa: PLR2004  # HTTP success
+        return self.status < 300  # HTTP success
 
     @property
     def message(self) -> str:
@@ -75,7 +75,7 @@ class ApiClient:
                 break
             except (http.client.HTTPException, ConnectionError):
                 self._connection = None
-                if attempt == 2:  # noqa: PLR2004  # the second try was the last
+                if attempt == 2:  # the second try was the last
                     raise
         warnings = tuple(_warning(value) for key, value in response.getheaders() if key.lower() == "warning")
         try:

@@ -58,7 +58,9 @@ class DelayingProxy:
 
     async def _serve(self) -> None:
         connector = TCPConnector(ssl=self._context, limit=0)
-        async with ClientSession(connector=connector, timeout=ClientTimeout(total=None), auto_decompress=False) as session:
+        async with ClientSession(
+            connector=connector, timeout=ClientTimeout(total=None), auto_decompress=False
+        ) as session:
             app = web.Application(client_max_size=2**24)
 
             async def forward(request: web.Request) -> web.StreamResponse:
@@ -80,7 +82,11 @@ class DelayingProxy:
         async with session.request(
             request.method, self._server + request.raw_path, headers=headers, data=await request.read()
         ) as upstream:
-            kept = {key: value for key, value in upstream.headers.items() if key.lower() not in HOP_BY_HOP - {"content-encoding"}}
+            kept = {
+                key: value
+                for key, value in upstream.headers.items()
+                if key.lower() not in HOP_BY_HOP - {"content-encoding"}
+            }
             answer = web.StreamResponse(status=upstream.status, headers=kept)
             await answer.prepare(request)
             async for chunk in upstream.content.iter_any():

@@ -60,7 +60,10 @@ def test_a_job_with_a_native_sidecar_completes(cluster: ControlPlane, create: Ca
     template = _template("job", restartPolicy="Never", initContainers=[NATIVE_SIDECAR])
     create(_manifest("Job", "job", {"template": template}))
     wait_until(
-        lambda: "Complete" in cluster.kubectl("get", "job", "job", "-n", NAMESPACE, "-o", "jsonpath={.status.conditions[*].type}"),
+        lambda: (
+            "Complete"
+            in cluster.kubectl("get", "job", "job", "-n", NAMESPACE, "-o", "jsonpath={.status.conditions[*].type}")
+        ),
         30,
         lambda: str(phases(cluster, "job")),
     )
@@ -76,10 +79,16 @@ def test_a_cronjob_makes_jobs(cluster: ControlPlane, create: Callable[[str], Non
 
 def test_a_standalone_pod_runs_and_goes(cluster: ControlPlane, create: Callable[[str], None]) -> None:
     """A pod without a controller runs with an address, and is gone after its deletion."""
-    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "alone", "namespace": NAMESPACE, "labels": {"app": "alone"}}}
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "alone", "namespace": NAMESPACE, "labels": {"app": "alone"}},
+    }
     create(orjson.dumps({**manifest, "spec": {"containers": [CONTAINER]}}).decode())
     wait_until(lambda: phases(cluster, "alone") == ["Running"], 30, lambda: str(phases(cluster, "alone")))
-    assert cluster.kubectl("get", "pod", "alone", "-n", NAMESPACE, "-o", "jsonpath={.status.podIP}").startswith("10.64.")
+    assert cluster.kubectl("get", "pod", "alone", "-n", NAMESPACE, "-o", "jsonpath={.status.podIP}").startswith(
+        "10.64."
+    )
     cluster.kubectl("delete", "pod", "alone", "-n", NAMESPACE)
     assert phases(cluster, "alone") == []
 

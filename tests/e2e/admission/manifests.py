@@ -7,7 +7,9 @@ JSON = Any  # a Kubernetes object as a user writes it
 CONTAINER = {"name": "agent", "image": "ghcr.io/example/weather-agent:v1", "ports": [{"containerPort": 8081}]}
 
 
-def pod(namespace: str, name: str, *, label: str | None = None, labels: dict[str, str] | None = None, **spec: JSON) -> JSON:
+def pod(
+    namespace: str, name: str, *, label: str | None = None, labels: dict[str, str] | None = None, **spec: JSON
+) -> JSON:
     """A standalone pod; ``label`` is the inject label's value."""
     marks = {"app": name, **(labels or {}), **({"kagenti.io/inject": label} if label is not None else {})}
     return {
@@ -20,7 +22,10 @@ def pod(namespace: str, name: str, *, label: str | None = None, labels: dict[str
 
 def workload(kind: str, namespace: str, name: str, *, labels: dict[str, str] | None = None, own: JSON = None) -> JSON:
     """A Deployment, StatefulSet, DaemonSet, Job or CronJob; ``labels`` go to the pod template, ``own`` to itself."""
-    template: JSON = {"metadata": {"labels": {"app": name, **(labels or {})}}, "spec": {"containers": [dict(CONTAINER)]}}
+    template: JSON = {
+        "metadata": {"labels": {"app": name, **(labels or {})}},
+        "spec": {"containers": [dict(CONTAINER)]},
+    }
     selector = {"matchLabels": {"app": name}}
     spec: JSON = {
         "Deployment": {"replicas": 1, "selector": selector, "template": template},

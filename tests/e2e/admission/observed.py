@@ -37,7 +37,9 @@ def bare(pod: Mapping[str, JSON]) -> bool:
     named = [container["name"] for container in pod["spec"].get("initContainers") or ()]
     volumes = [volume["name"] for volume in pod["spec"].get("volumes") or ()]
     return (
-        not any(key.startswith("config.kagenti.io/") or key in ("kagenti.io/injected", "kagenti.io/managed") for key in keys)
+        not any(
+            key.startswith("config.kagenti.io/") or key in ("kagenti.io/injected", "kagenti.io/managed") for key in keys
+        )
         and not any(name in OURS for name in named)
         and not any(name.startswith("kagenti-") for name in volumes)
     )

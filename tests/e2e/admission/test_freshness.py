@@ -174,7 +174,7 @@ def test_a_new_replicaset_costs_one_get_for_all_its_pods(
     manifest = workload("Deployment", namespace, "weather")
     manifest["spec"]["replicas"] = 5
     assert api.create(manifest).ok
-    wait_until(lambda: len(api.items("Pod", namespace)) == 5, 30, lambda: "pods missing")  # noqa: PLR2004  # replicas
+    wait_until(lambda: len(api.items("Pod", namespace)) == 5, 30, lambda: "pods missing")  # replicas
     made = calls(cluster, start)
     assert made.count("get replicasets") == 1
     assert set(made) <= {"get replicasets", "list agentruntimes", "get deployments", "list pods"}

@@ -36,7 +36,9 @@ LINKERD = {"name": "linkerd-proxy", "image": "cr.l5d.io/linkerd/proxy:edge-26.1.
 LINKERD_INIT = {"name": "linkerd-init", "image": "cr.l5d.io/linkerd/proxy-init:v2.4.1"}
 
 REFUSALS = [
-    Case("app runs as the proxy's user", "ProxyUid", ("1337", "agent"), _container(securityContext={"runAsUser": 1337})),
+    Case(
+        "app runs as the proxy's user", "ProxyUid", ("1337", "agent"), _container(securityContext={"runAsUser": 1337})
+    ),
     Case("the pod runs as the proxy's user", "ProxyUid", ("1337",), {"securityContext": {"runAsUser": 1337}}),
     Case("app takes Envoy's port", "PortCollision", ("15123",), _container(ports=[{"containerPort": 15123}])),
     Case("app takes the status port", "PortCollision", ("15021",), _container(ports=[{"containerPort": 15021}])),
@@ -76,17 +78,29 @@ REFUSALS = [
 
 TCP_PROBE = {"tcpSocket": {"port": 8081}}
 WARNINGS = [
-    Case("privileged app", "InterceptionNotEnforced", ("privileged",), _container(securityContext={"privileged": True})),
+    Case(
+        "privileged app", "InterceptionNotEnforced", ("privileged",), _container(securityContext={"privileged": True})
+    ),
     Case(
         "app with NET_ADMIN",
         "InterceptionNotEnforced",
         ("NET_ADMIN",),
         _container(securityContext={"capabilities": {"add": ["NET_ADMIN"]}}),
     ),
-    Case("shared process namespace", "InterceptionNotEnforced", ("shareProcessNamespace",), {"shareProcessNamespace": True}),
+    Case(
+        "shared process namespace",
+        "InterceptionNotEnforced",
+        ("shareProcessNamespace",),
+        {"shareProcessNamespace": True},
+    ),
     Case("hostPID", "InterceptionNotEnforced", ("hostPID",), {"hostPID": True}),
     Case("a tcp probe", "probe", ("tcp",), _container(readinessProbe=TCP_PROBE)),
-    Case("envFrom may hold a name of ours", "envFrom", ("agent",), _container(envFrom=[{"configMapRef": {"name": "settings"}}])),
+    Case(
+        "envFrom may hold a name of ours",
+        "envFrom",
+        ("agent",),
+        _container(envFrom=[{"configMapRef": {"name": "settings"}}]),
+    ),
 ]
 
 
@@ -131,7 +145,11 @@ def test_mandatory_refuses_what_cannot_be_enforced(
     """Under Mandatory a pod that can undo the interception is denied."""
     install(mode="both")
     namespace = team()
-    layer = {"apiVersion": "kagenti.io/v1alpha1", "kind": "AgentRuntimeConfig", "metadata": {"name": "default", "namespace": namespace}}
+    layer = {
+        "apiVersion": "kagenti.io/v1alpha1",
+        "kind": "AgentRuntimeConfig",
+        "metadata": {"name": "default", "namespace": namespace},
+    }
     assert api.create({**layer, "spec": {"policy": {"injection": "Mandatory"}}}).ok
     answer = _made(api, namespace, case)
     assert not answer.ok
@@ -171,7 +189,10 @@ def test_a_pod_read_back_is_left_as_it_is(
     }
     second = api.create(again)
     assert second.ok, second.message
-    assert second.body["metadata"]["annotations"]["kagenti.io/injected-at"] == first.body["metadata"]["annotations"]["kagenti.io/injected-at"]
+    assert (
+        second.body["metadata"]["annotations"]["kagenti.io/injected-at"]
+        == first.body["metadata"]["annotations"]["kagenti.io/injected-at"]
+    )
     assert second.body["spec"]["initContainers"] == first.body["spec"]["initContainers"]
     assert receipt(second.body) is not None
 

@@ -31,7 +31,13 @@ def _first_pod(api: ApiClient, namespace: str, name: str) -> JSON:
 def _run_now(api: ApiClient, namespace: str, name: str) -> None:
     """Creates a CronJob's Job by hand, as ``kubectl create job --from`` does, with the controller reference."""
     cron = api.get("CronJob", namespace, name).body
-    owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": name, "uid": cron["metadata"]["uid"], "controller": True}
+    owner = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "name": name,
+        "uid": cron["metadata"]["uid"],
+        "controller": True,
+    }
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -48,7 +54,13 @@ def _comparable(pod: JSON) -> JSON:
     written = orjson.loads(marks["kagenti.io/injected"])
     written.pop("trigger")
     marks["kagenti.io/injected"] = orjson.dumps(written).decode()
-    drop = ("kagenti.io/inject", "pod-template-hash", "controller-revision-hash", "controller-uid", "batch.kubernetes.io")
+    drop = (
+        "kagenti.io/inject",
+        "pod-template-hash",
+        "controller-revision-hash",
+        "controller-uid",
+        "batch.kubernetes.io",
+    )
     labels = {key: value for key, value in pod["metadata"]["labels"].items() if not key.startswith(drop)}
     spec = dict(pod["spec"])
     for key in ("nodeName", "hostname", "affinity"):

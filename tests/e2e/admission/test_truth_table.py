@@ -45,7 +45,14 @@ class Row:
 ROWS = [
     Row("a label alone injects", "label both", "Label", "injected", label="enabled", trigger="Label"),
     Row("a label injects outside enrolment", "label both", "Label", "injected", label="enabled", enrolled=False),
-    Row("label and AgentRuntime: the label is the trigger", "label both", "Label", "injected", label="enabled", runtime=True),
+    Row(
+        "label and AgentRuntime: the label is the trigger",
+        "label both",
+        "Label",
+        "injected",
+        label="enabled",
+        runtime=True,
+    ),
     Row("in cr the AgentRuntime is the trigger", "cr", "AgentRuntime", "injected", label="enabled", runtime=True),
     Row("in cr a label alone does nothing", "cr", "LabelIgnored", "bare", label="enabled", warned="label"),
     Row("in cr a label under Mandatory", "cr", "Mandatory", "injected", label="enabled", layer=MANDATORY),
@@ -59,7 +66,14 @@ ROWS = [
     Row("Mandatory outside enrolment is not enforced", "cr both", "", "bare", layer=MANDATORY, enrolled=False),
     Row("disabled opts out", "label cr both", "OptOut", "bare", label="disabled"),
     Row("disabled opts out of an AgentRuntime", "cr both", "OptOut", "bare", label="disabled", runtime=True),
-    Row("Mandatory admits no opt-out", "label cr both", "MandatoryInjection", "denied", label="disabled", layer=MANDATORY),
+    Row(
+        "Mandatory admits no opt-out",
+        "label cr both",
+        "MandatoryInjection",
+        "denied",
+        label="disabled",
+        layer=MANDATORY,
+    ),
     Row("an odd value is refused", "label cr both", "InvalidLabel", "denied", label="true"),
     Row("an empty value is refused", "label cr both", "InvalidLabel", "denied", label=""),
     Row("switched off by a layer", "label both", "InjectionDisabled", "bare", label="enabled", layer=OFF),
@@ -85,16 +99,44 @@ ROWS = [
         warned="type",
     ),
     Row("an absent type never blocks", "label both", "Label", "injected", label="enabled", layer=ONLY_TOOLS),
-    Row("nothing left to inject", "label both", "NothingToInject", "bare", label="enabled", layer=NOTHING, warned="nothing"),
+    Row(
+        "nothing left to inject",
+        "label both",
+        "NothingToInject",
+        "bare",
+        label="enabled",
+        layer=NOTHING,
+        warned="nothing",
+    ),
     Row("hostNetwork by label", "label both", "UnsupportedPod", "denied", label="enabled", spec=HOST_NETWORK),
-    Row("hostNetwork by AgentRuntime", "cr both", "UnsupportedPod", "bare", runtime=True, spec=HOST_NETWORK, warned="hostNetwork"),
+    Row(
+        "hostNetwork by AgentRuntime",
+        "cr both",
+        "UnsupportedPod",
+        "bare",
+        runtime=True,
+        spec=HOST_NETWORK,
+        warned="hostNetwork",
+    ),
     Row("hostNetwork under Mandatory", "cr both", "UnsupportedPod", "denied", layer=MANDATORY, spec=HOST_NETWORK),
     Row("hostNetwork without trigger", "cr both", "NoTrigger", "bare", spec=HOST_NETWORK),
     Row("Windows by label", "label both", "UnsupportedPod", "denied", label="enabled", spec=WINDOWS),
     Row("an inconsistent result", "label both", "ConfigInvalid", "denied", label="enabled", layer=CONTRADICTION),
-    Row("an inconsistent result, by AgentRuntime", "cr both", "ConfigInvalid", "denied", runtime=True, layer=CONTRADICTION),
+    Row(
+        "an inconsistent result, by AgentRuntime",
+        "cr both",
+        "ConfigInvalid",
+        "denied",
+        runtime=True,
+        layer=CONTRADICTION,
+    ),
 ]
-CASES = [pytest.param(mode, row, id=f"{mode}: {row.why}") for mode in ("label", "cr", "both") for row in ROWS if mode in row.modes.split()]
+CASES = [
+    pytest.param(mode, row, id=f"{mode}: {row.why}")
+    for mode in ("label", "cr", "both")
+    for row in ROWS
+    if mode in row.modes.split()
+]
 
 
 def _check(row: Row, answer: Any, described: str) -> None:

