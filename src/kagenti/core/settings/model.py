@@ -46,6 +46,26 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Exemption:
+    """Who is exempt from Mandatory: a top owner (group, kind, name) or a service account; empty means any."""
+
+    group: str = ""
+    kind: str = ""
+    name: str = ""
+    service_account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRule:
+    """One entry of the cluster's ``policy.namespaces``: which namespaces, whether Mandatory, and who is exempt."""
+
+    names: frozenset[str] = frozenset()
+    selector: JSON = None
+    mandatory: bool = False
+    exempt: tuple[Exemption, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """One readable layer: its source, its set leaves by path, and what it rules for the layers below."""
 
@@ -55,6 +75,8 @@ class Layer:
     delegated: tuple[str, ...] = ()
     identity_providers: tuple[str, ...] = ()
     created: str = ""
+    mandatory: bool = False
+    namespaces: tuple[NamespaceRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

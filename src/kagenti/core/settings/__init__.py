@@ -1,0 +1,51 @@
+"""The merge engine: cluster → namespace → workload over the built-in layer, with origin, authority, locks, revisions."""
+
+from kagenti.core.settings.consistency import inside
+from kagenti.core.settings.identity import WorkloadValues, values_for
+from kagenti.core.settings.identity_provider import CONFIG_INVALID
+from kagenti.core.settings.layer import BUILT_IN_LAYER, parse_layer
+from kagenti.core.settings.merge import LOCK_VIOLATION, UNAUTHORISED, under
+from kagenti.core.settings.model import (
+    Exemption,
+    Finding,
+    Layer,
+    NamespaceRule,
+    Origin,
+    ResolvedSettings,
+    Source,
+)
+from kagenti.core.settings.policy import MANDATORY_LOCKS, OPTIONAL, NamespacePolicy, namespace_policy, selects
+from kagenti.core.settings.resolver import Resolver, resolve
+from kagenti.core.settings.revision import canonical, digest, effective_class, live_part, restart_part, short
+
+__all__ = [
+    "BUILT_IN_LAYER",
+    "CONFIG_INVALID",
+    "LOCK_VIOLATION",
+    "MANDATORY_LOCKS",
+    "OPTIONAL",
+    "UNAUTHORISED",
+    "Exemption",
+    "Finding",
+    "Layer",
+    "NamespacePolicy",
+    "NamespaceRule",
+    "Origin",
+    "ResolvedSettings",
+    "Resolver",
+    "Source",
+    "WorkloadValues",
+    "canonical",
+    "digest",
+    "effective_class",
+    "inside",
+    "live_part",
+    "namespace_policy",
+    "parse_layer",
+    "resolve",
+    "restart_part",
+    "selects",
+    "short",
+    "under",
+    "values_for",
+]

@@ -1,0 +1,121 @@
+"""Whole-result validation: rules across fields, after the merge. A result that breaks one is never used (ConfigInvalid)."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+from kagenti.core.settings.derive import TEMPLATE, VALIDATION
+from kagenti.core.settings.identity_provider import CONFIG_INVALID
+from kagenti.core.settings.merge import RULES, Merged, rule_path
+from kagenti.core.settings.model import JSON, Finding, Layer, Source
+from kagenti_api.v1alpha1 import wellknown
+
+_INTERCEPTION: Final = "identity.outbound.trafficInterception"
+_POLICY: Final = "identity.outbound.defaultPolicy"
+_EXCHANGE: Final = "identity.outbound.tokenExchange"
+_OURS: Final = (f"{_INTERCEPTION}.proxyPort", f"{_INTERCEPTION}.inboundProxyPort")
+_APPS: Final = ("identity.inbound.port", "identity.inbound.targetPort", "trace.integration.prometheus.port")
+
+
+def faults(
+    merged: Merged, layers: Sequence[Layer], *, cluster_domain: str, namespaces: Collection[str]
+) -> Iterator[Finding]:
+    """Yields every contradiction of the merged result, naming the layers to mend."""
+    yield from _ports(merged)
+    yield from _audience(merged)
+    yield from _exchange(merged)
+    for rule in merged.values.get(RULES) or ():
+        yield from _rule(merged, rule, layers, cluster_domain=cluster_domain, namespaces=namespaces)
+
+
+def _fault(merged: Merged, message: str, *paths: str) -> Finding:
+    sources = {merged.origins[path].source for path in paths if path in merged.origins}
+    objects = tuple(sorted(str(source) for source in sources if source.layer != "built-in")) or ("built-in",)
+    return Finding(CONFIG_INVALID, f"{message}; mend {' or '.join(objects)}", paths[0], objects)
+
+
+def _ports(merged: Merged) -> Iterator[Finding]:
+    taken: dict[int, str] = {wellknown.STATUS_PORT: "Envoy's status port"}
+    for path in _OURS:
+        port = merged.values[path]
+        if port in taken:
+            yield _fault(merged, f"{path} is {port}, which is also {taken[port]}", path, taken[port])
+        taken[port] = path
+    for path in _APPS:
+        port = merged.values[path]
+        if path.startswith("trace.") and not merged.values["trace.integration.prometheus.enabled"]:
+            continue
+        if port in taken:
+            yield _fault(merged, f"{path} is {port}, which is also {taken[port]}", path, taken[port])
+
+
+def _audience(merged: Merged) -> Iterator[Finding]:
+    """``self`` must be known at admission (spec 01)."""
+    path = f"{VALIDATION}.audience"
+    values = merged.values
+    if values.get(path) != "self" or not values["identity.enabled"] or not values["identity.inbound.enabled"]:
+        return
+    if values.get("identity.clientRegistration.credentialsSecret"):
+        why = "with credentialsSecret the client id is not known here"
+        yield _fault(
+            merged,
+            f"{path} is 'self', but {why}: set an audience",
+            path,
+            "identity.clientRegistration.credentialsSecret",
+        )
+    elif not values["identity.spiffe.enabled"] and "{{.PodName}}" in values[TEMPLATE]:
+        why = "with one client per pod and SPIFFE off the client id is not known at admission"
+        yield _fault(merged, f"{path} is 'self', but {why}: set an audience", path, TEMPLATE)
+
+
+def _exchange(merged: Merged) -> Iterator[Finding]:
+    values = merged.values
+    if values[_POLICY] == "Exchange":
+        if not values[f"{_EXCHANGE}.enabled"]:
+            yield _fault(merged, f"{_POLICY} is 'Exchange', but token exchange is off", _POLICY, f"{_EXCHANGE}.enabled")
+        if not values.get(f"{_EXCHANGE}.defaultTarget.audience"):
+            path = f"{_EXCHANGE}.defaultTarget.audience"
+            yield _fault(merged, f"{_POLICY} is 'Exchange', but {path} is not set", _POLICY, path)
+    if values.get(f"{VALIDATION}.requiredScopes") and not values.get(f"{VALIDATION}.issuer"):
+        yield _fault(merged, f"{VALIDATION}.requiredScopes need an issuer", f"{VALIDATION}.requiredScopes")
+
+
+def _rule(
+    merged: Merged,
+    rule: Mapping[str, JSON],
+    layers: Sequence[Layer],
+    *,
+    cluster_domain: str,
+    namespaces: Collection[str],
+) -> Iterator[Finding]:
+    path, action = rule_path(rule), rule.get("action") or "Exchange"
+    if action == "Exchange" and not (rule.get("target") or {}).get("audience"):
+        yield _fault(merged, f"{path} exchanges tokens, but has no target.audience", path)
+    if action == "Passthrough":
+        locked = _locked_above(merged.origins[path].source, layers)
+        if locked is not None:
+            message = f"{path} has action 'Passthrough', but {locked} locks {_POLICY}"
+            yield _fault(merged, message, path)
+    off = (rule.get("upstream") or {}).get("tls") == "Off"
+    host = rule["match"]["host"]
+    if off and action == "Exchange" and not inside(host, cluster_domain=cluster_domain, namespaces=namespaces):
+        yield _fault(merged, f"{path} has upstream.tls 'Off': a token would travel in clear outside the cluster", path)
+
+
+def _locked_above(source: Source, layers: Sequence[Layer]) -> Source | None:
+    """Returns the layer above that locks the default policy."""
+    for layer in layers:
+        if layer.source == source:
+            return None
+        if any(path == _POLICY or _POLICY.startswith(path + ".") for path in layer.locked):
+            return layer.source
+    return None
+
+
+def inside(host: str, *, cluster_domain: str, namespaces: Collection[str]) -> bool:
+    """Whether a host is inside the cluster: a single label, ``name.namespace``, ``*.svc`` or ``*.svc.<domain>``."""
+    labels = host.removeprefix("*.").split(".")
+    if len(labels) == 1:
+        return True
+    if len(labels) == 2 and labels[1] in namespaces:  # name.namespace
+        return True
+    return host.endswith((".svc", f".svc.{cluster_domain}"))

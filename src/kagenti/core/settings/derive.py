@@ -1,0 +1,70 @@
+"""Values computed after the merge from merged inputs; each carries the origin ``derived from …`` of what it came from."""
+
+from typing import Final
+
+from kagenti.core.settings.merge import Merged
+from kagenti.core.settings.model import JSON, Origin
+from kagenti_api.v1alpha1.built_in import ENVOY_IMAGES
+
+KEYCLOAK: Final = "identity.clientRegistration.keycloak"
+VALIDATION: Final = "identity.inbound.validation"
+TEMPLATE: Final = f"{KEYCLOAK}.clientNameTemplate"
+_COMPONENTS: Final = ("proxyInit", "spiffeHelper", "clientRegistration", "envoyProxy")
+_PREFIX: Final = "{{.Namespace}}/"
+
+
+def derive(merged: Merged) -> None:
+    """Adds every derived value that no layer gave."""
+    realm = f"{merged.values[f'{KEYCLOAK}.url'].rstrip('/')}/realms/{merged.values[f'{KEYCLOAK}.realm']}"
+    origin = _closest(merged, f"{KEYCLOAK}.url", f"{KEYCLOAK}.realm")
+    _default(merged, f"{VALIDATION}.issuer", realm, origin)
+    _default(merged, f"{VALIDATION}.jwksUrl", f"{realm}/protocol/openid-connect/certs", origin)
+    token_url = f"{realm}/protocol/openid-connect/token"
+    _default(merged, "identity.outbound.tokenExchange.tokenUrl", token_url, origin)
+    issuer = f"{VALIDATION}.issuer"
+    _default(merged, "identity.spiffe.jwtAudience", merged.values[issuer], merged.origins[issuer])
+    _images(merged)
+    _client_name(merged)
+
+
+def _default(merged: Merged, path: str, value: JSON, origin: Origin) -> None:
+    if path not in merged.values:
+        merged.values[path] = value
+        merged.origins[path] = Origin(origin.source, path, derived_from=origin.derived_from or origin.path)
+
+
+def _closest(merged: Merged, *paths: str) -> Origin:
+    """Returns the origin of the input that the lowest layer gave."""
+    order = ("built-in", "cluster", "namespace", "workload")
+    return max((merged.origins[path] for path in paths), key=lambda origin: order.index(origin.source.layer))
+
+
+def _images(merged: Merged) -> None:
+    """Fills in Envoy's image by who exchanges tokens, and moves default images to the mirror where one is set."""
+    exchange = "injection.tokenExchange"
+    _default(merged, "components.envoyProxy.image", ENVOY_IMAGES[merged.values[exchange]], merged.origins[exchange])
+    mirror = merged.values.get("injection.imageRegistry")
+    if not mirror:
+        return
+    origin = merged.origins["injection.imageRegistry"]
+    for component in _COMPONENTS:
+        path = f"components.{component}.image"
+        if merged.origins[path].source.layer == "built-in" or merged.origins[path].derived_from:
+            merged.values[path] = mirrored(merged.values[path], mirror)
+            merged.origins[path] = Origin(origin.source, path, derived_from=origin.path)
+
+
+def mirrored(image: str, registry: str) -> str:
+    """Returns a default image with its registry host replaced by a prefix."""
+    _, _, rest = image.partition("/")
+    return f"{registry.rstrip('/')}/{rest}"
+
+
+def _client_name(merged: Merged) -> None:
+    """Keeps client names of lower layers inside their namespace: the name also names the realm's audience scope."""
+    origin = merged.origins[TEMPLATE]
+    template = merged.values[TEMPLATE]
+    if origin.source.layer in ("built-in", "cluster") or template.startswith(_PREFIX):
+        return
+    merged.values[TEMPLATE] = _PREFIX + template
+    merged.origins[TEMPLATE] = Origin(origin.source, TEMPLATE, derived_from=TEMPLATE)

@@ -1,0 +1,103 @@
+"""A manifest of one of our kinds → one layer: validated once, flattened to the leaves that it sets."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from pydantic import ValidationError
+
+from kagenti.core.settings.model import JSON, Exemption, Layer, LayerName, NamespaceRule, Source
+from kagenti.core.workload import group_of
+from kagenti.errors import ManifestError
+from kagenti_api.v1alpha1.built_in import BUILT_IN
+from kagenti_api.v1alpha1.fields import LAYERED_FIELDS, SETTING_PATHS
+from kagenti_api.v1alpha1.settings import RuntimeSettings
+
+_LONGEST_QUOTE: Final = 80  # characters of a wrong value that an error quotes
+
+
+def parse_layer(layer: LayerName, manifest: Mapping[str, JSON]) -> Layer:
+    """Returns a layer from a raw manifest, which is not modified; raises ManifestError naming object, field and value."""
+    metadata = manifest.get("metadata") or {}
+    source = Source(
+        layer=layer,
+        kind=manifest.get("kind", ""),
+        namespace=metadata.get("namespace") or "",
+        name=metadata.get("name") or "",
+        resource_version=metadata.get("resourceVersion") or "",
+    )
+    spec = manifest.get("spec") or {}
+    _validate(spec, source)
+    policy = spec.get("policy") or {}
+    if not isinstance(policy, Mapping):
+        raise _fault(source, "policy", policy, "is not an object")
+    return Layer(
+        source=source,
+        values=MappingProxyType(dict(leaves(spec))),
+        locked=_paths(policy, "locked", source),
+        delegated=_paths(policy, "delegated", source),
+        identity_providers=tuple(policy.get("identityProviders") or ()),
+        created=metadata.get("creationTimestamp") or "",
+        mandatory=policy.get("injection") == "Mandatory",
+        namespaces=tuple(_rule(entry) for entry in policy.get("namespaces") or ()),
+    )
+
+
+def leaves(spec: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
+    """Yields (path, value) for every leaf of the layered block that is set."""
+    for field in LAYERED_FIELDS.values():
+        node: JSON = spec
+        for key in field.keys:
+            node = node.get(key) if isinstance(node, Mapping) else None
+            if node is None:
+                break
+        else:
+            yield field.path, node
+
+
+BUILT_IN_LAYER: Final = Layer(source=Source("built-in"), values=MappingProxyType(dict(leaves(BUILT_IN))))
+"""The layer below the cluster's: every default."""
+
+
+def _validate(spec: JSON, source: Source) -> None:
+    if not isinstance(spec, Mapping):
+        raise _fault(source, "spec", spec, "is not an object")
+    try:
+        RuntimeSettings.model_validate(spec)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        path = "spec." + ".".join(str(key) for key in first["loc"])
+        raise _fault(source, path, first.get("input"), first["msg"]) from problem
+
+
+def _paths(policy: Mapping[str, JSON], key: str, source: Source) -> tuple[str, ...]:
+    paths = policy.get(key) or []
+    for path in paths:
+        if path not in SETTING_PATHS:
+            raise _fault(source, f"spec.policy.{key}", path, "is not the path of a setting")
+    return tuple(paths)
+
+
+def _rule(entry: Mapping[str, JSON]) -> NamespaceRule:
+    exempt = tuple(
+        Exemption(
+            group=group_of(item.get("apiVersion", "")),
+            kind=item.get("kind", ""),
+            name=item.get("name", ""),
+            service_account=item.get("serviceAccount", ""),
+        )
+        for item in entry.get("exempt") or ()
+    )
+    return NamespaceRule(
+        names=frozenset(entry.get("names") or ()),
+        selector=entry.get("selector"),
+        mandatory=entry.get("injection") == "Mandatory",
+        exempt=exempt,
+    )
+
+
+def _fault(source: Source, path: str, value: JSON, why: str) -> ManifestError:
+    quoted = repr(value)
+    if len(quoted) > _LONGEST_QUOTE:
+        quoted = quoted[:_LONGEST_QUOTE] + "…"
+    return ManifestError(f"{source}: {path} is {quoted}: {why}; correct or remove it")

@@ -1,0 +1,60 @@
+"""Revisions: content hashes over the live and the restart part of the result; equal content, equal revision."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+from kagenti.core.settings.model import JSON, ResolvedSettings
+from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
+from kagenti_api.v1alpha1.marks import Class
+
+_SHORT: Final = 12
+_OUTBOUND: Final = ("identity.outbound.defaultPolicy", "identity.outbound.tokenExchange.")
+
+
+def effective_class(path: str, values: Mapping[str, JSON]) -> Class:
+    """Returns a setting's class; with AuthBridge the outbound rules and policy reach pods by restart only (spec 01)."""
+    class_ = LAYERED_FIELDS[path].mark.class_
+    if class_ == "live" and values.get("injection.tokenExchange") == "AuthBridge" and path.startswith(_OUTBOUND):
+        return "restart"
+    return class_
+
+
+def part(values: Mapping[str, JSON], *classes: Class) -> dict[str, JSON]:
+    """Returns the leaves of those classes, by path."""
+    return {path: value for path, value in values.items() if effective_class(path, values) in classes}
+
+
+def live_part(settings: ResolvedSettings) -> dict[str, JSON]:
+    """Returns what reaches running pods by xDS."""
+    return part(settings.values, "live", "both")
+
+
+def restart_part(settings: ResolvedSettings) -> dict[str, JSON]:
+    """Returns what reaches the next pod only."""
+    return part(settings.values, "restart", "both")
+
+
+def canonical(value: JSON) -> bytes:
+    """Returns JSON with sorted keys, no spaces, and whole numbers without a fraction (1.0 and 1 are one value)."""
+    return orjson.dumps(_whole(value), option=orjson.OPT_SORT_KEYS)
+
+
+def digest(value: JSON) -> str:
+    """Returns the SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def short(revision: str) -> str:
+    """Returns a revision for display."""
+    return revision[:_SHORT]
+
+
+def _whole(value: JSON) -> JSON:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _whole(item) for key, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
