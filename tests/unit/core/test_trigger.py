@@ -163,13 +163,8 @@ def _decide(row: Row, mode: Any) -> Decision:
         coverage=Coverage(enrolled=row.enrolled),
         unreadable=(FAULT,) if row.unreadable else (),
     )
-    return trigger.confirm(
-        decision,
-        settings=_settings(row),
-        subject=subject,
-        nothing_left=row.nothing_left,
-        runtime_type=row.runtime_type,
-    )
+    decision = trigger.confirm(decision, settings=_settings(row), subject=subject, runtime_type=row.runtime_type)
+    return trigger.nothing_left(decision, subject) if decision.injects and row.nothing_left else decision
 
 
 @pytest.mark.parametrize(("mode", "row"), CASES)

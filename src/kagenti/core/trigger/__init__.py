@@ -11,6 +11,7 @@ from kagenti.core.trigger.decision import (
     confirm,
     decide,
     not_ready,
+    nothing_left,
     unsupported_field,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "entry_of",
     "matches",
     "not_ready",
+    "nothing_left",
     "unsupported_field",
 ]

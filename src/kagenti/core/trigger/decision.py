@@ -114,16 +114,16 @@ def confirm(
     *,
     settings: ResolvedSettings,
     subject: Subject,
-    nothing_left: bool,
     runtime_type: str = "",
 ) -> Decision:
     """Returns an Inject decision completed by the resolved settings; any other decision comes back as it is.
+
+    What is left to inject is known only once the sidecars are built: see ``nothing_left``.
 
     Args:
         decision: Answer of ``decide``.
         settings: The merged layers of this pod.
         subject: The same subject.
-        nothing_left: Whether the settings and the pod's own opt-outs leave no component to inject.
         runtime_type: ``spec.type`` of the AgentRuntime, which classifies a pod without a type label.
     """
     if not decision.injects:
@@ -138,8 +138,6 @@ def confirm(
     if excluded and not decision.mandatory:
         source = settings.origins["injection.types"].source
         return _warn(_allow(decision, reasons.TYPE_EXCLUDED, excluded, by=str(source)))
-    if nothing_left:
-        return _nothing_left(decision, subject)
     unsupported = unsupported_field(subject)
     if unsupported:
         message = f"{subject.owner}: {unsupported} pods cannot be intercepted; {_way_out(decision)}"
@@ -149,6 +147,15 @@ def confirm(
             decision, warnings=(*decision.warnings, f"{reasons.TYPE_EXCLUDED}: {excluded}, injected because Mandatory")
         )
     return decision
+
+
+def nothing_left(decision: Decision, subject: Subject) -> Decision:
+    """Returns what becomes of an Inject decision when settings and the pod's own opt-outs leave no component."""
+    says = "nothing is left to inject: identity and tracing, or every component, are switched off"
+    if not decision.mandatory:
+        return _warn(_allow(decision, reasons.NOTHING_TO_INJECT, says, by=decision.object))
+    message = f"{subject.owner}: {says}, but injection is Mandatory here; kagenti explain shows which layer does it"
+    return _deny(decision, reasons.MANDATORY_INJECTION, message)
 
 
 def config_invalid(subject: Subject, unreadable: Sequence[Finding]) -> Decision:
@@ -245,14 +252,6 @@ def _excluded_type(subject: Subject, settings: ResolvedSettings, runtime_type: s
         return ""
     allowed = ", ".join(types) or "none"
     return f'type "{kind[:63]}" ({wellknown.TYPE_LABEL}) is not in injection.types ({allowed})'
-
-
-def _nothing_left(decision: Decision, subject: Subject) -> Decision:
-    says = "nothing is left to inject: identity and tracing, or every component, are switched off"
-    if not decision.mandatory:
-        return _warn(_allow(decision, reasons.NOTHING_TO_INJECT, says, by=decision.object))
-    message = f"{subject.owner}: {says}, but injection is Mandatory here; kagenti explain shows which layer does it"
-    return _deny(decision, reasons.MANDATORY_INJECTION, message)
 
 
 def _contradiction(subject: Subject, settings: ResolvedSettings) -> str:
