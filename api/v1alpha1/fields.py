@@ -56,3 +56,13 @@ SETTING_PATHS: Final[frozenset[str]] = frozenset(
     ".".join(field.keys[:depth]) for field in LAYERED_FIELDS.values() for depth in range(1, len(field.keys) + 1)
 )
 """Every path that may be locked or delegated: leaves and the subtrees above them."""
+
+DELEGABLE_PATHS: Final[frozenset[str]] = frozenset(
+    path
+    for path in SETTING_PATHS
+    if any(
+        field.mark.authority == "cluster" and (field.path == path or field.path.startswith(f"{path}."))
+        for field in LAYERED_FIELDS.values()
+    )
+)
+"""Every path that ``policy.delegated`` may name: cluster-only leaves and the subtrees above them."""

@@ -1,9 +1,33 @@
 """The base of every model: frozen, strict, camelCase outside, unknown keys dropped as the API server prunes them."""
 
-from typing import Any
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
+
+
+@dataclass(frozen=True, slots=True)
+class Cel:
+    """One CEL rule of a schema node: what must hold, and what is said when it does not."""
+
+    rule: str
+    message: str
+    field_path: str = ""
+
+
+SET: Final = {"x-kubernetes-list-type": "set"}
+"""Marks a list whose items are unique; the API server refuses duplicates."""
+
+T = TypeVar("T", bound=Hashable)
+
+
+def refuse_duplicates(items: list[T]) -> list[T]:
+    """Returns the list; raises ValueError for an item that stands in it twice, as the API server does for sets."""
+    if len(set(items)) != len(items):
+        raise ValueError("an item stands in the list twice")
+    return items
 
 
 class Model(BaseModel):

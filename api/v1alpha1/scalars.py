@@ -20,9 +20,7 @@ Scope = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[\x21\x23-
 DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 DnsName = Annotated[
     str,
-    Field(
-        min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-    ),
+    Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
 ]
 """A lower-case DNS name (RFC 1123); also the name of a Secret."""
 HostPattern = Annotated[
@@ -35,7 +33,10 @@ HostPattern = Annotated[
 ]
 """An exact host name, or ``*.suffix``."""
 Url = Annotated[
-    str, Field(min_length=8, max_length=2048, pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*)?$")
+    str,
+    Field(
+        min_length=8, max_length=2048, pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*)?$"
+    ),
 ]
 """An http or https URL without user information or fragment."""
 Endpoint = Annotated[
@@ -49,9 +50,7 @@ Endpoint = Annotated[
 """``host:port`` or an http(s) URL."""
 Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:/@\-]*$")]
 RegistryPrefix = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:/\-]*$")]
-Quantity = Annotated[
-    str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")
-]
+Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 """A Kubernetes resource quantity, as a string."""
 Duration = Annotated[str, Field(min_length=2, max_length=32, pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
 """A Go-style duration such as ``30s``."""

@@ -3,12 +3,12 @@
 Every field is optional at every layer and carries a Mark; defaults live in ``built_in`` only, never in a schema.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from .marks import BOTH, CLUSTER_ONLY, LIVE, RESTART, Mark
-from .model import Model
+from .model import SET, Cel, Model, refuse_duplicates
 from .scalars import (
     Audience,
     BypassPath,
@@ -31,8 +31,8 @@ from .scalars import (
     UserId,
 )
 
-Scopes = Annotated[list[Scope], Field(max_length=64)]
-Ports = Annotated[list[Port], Field(max_length=64)]
+Scopes = Annotated[list[Scope], Field(max_length=64, json_schema_extra=SET), AfterValidator(refuse_duplicates)]
+Ports = Annotated[list[Port], Field(max_length=64, json_schema_extra=SET), AfterValidator(refuse_duplicates)]
 
 
 class Injection(Model):
@@ -237,6 +237,16 @@ class DestinationRule(Model):
 
 class TokenExchange(Model):
     """RFC 8693 token exchange."""
+
+    RULES: ClassVar[tuple[Cel, ...]] = (
+        Cel(
+            "!has(self.destinationRules) || self.destinationRules.all(a, self.destinationRules.exists_one(b, "
+            "a.match.host == b.match.host && has(a.match.port) == has(b.match.port) && "
+            "(!has(a.match.port) || a.match.port == b.match.port)))",
+            "destinationRules must be unique by match.host and match.port",
+            ".destinationRules",
+        ),
+    )
 
     enabled: Annotated[bool | None, LIVE] = None
     """Whether tokens are exchanged."""

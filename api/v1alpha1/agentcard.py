@@ -1,0 +1,98 @@
+"""AgentCard: what an agent can do, fetched from its pods and kept in status for discovery."""
+
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from .meta import Column, Conditions, KindMarks, LabelSelector, ObjectMeta
+from .model import Model
+from .scalars import Duration, Port, Text, Url
+
+SYNCED: Final = "Synced"  # True: SyncSuccess; False: the step that failed; reasons grow with the operator
+SYNC_SUCCESS: Final = "SyncSuccess"
+MULTIPLE_WORKLOADS: Final = "MultipleWorkloads"
+SYNC_PERIOD: Final = "30s"
+"""Default of spec.syncPeriod."""
+
+
+class CardEndpoint(Model):
+    """Where the card is asked for; absent parts are chosen from the pod."""
+
+    port: Port | None = None
+    """Port; absent means the container port named a2a, then http, then the first, then 8081."""
+    scheme: Literal["http", "https"] | None = None
+    """Scheme; absent means http."""
+    path: Annotated[str, Field(min_length=13, max_length=253, pattern=r"^/\.well-known/[A-Za-z0-9._~\-]+$")] | None = (
+        None
+    )
+    """Path under /.well-known/; absent means agent-card.json, then agent.json."""
+
+
+class AgentCardSpec(Model):
+    """Which pods, how often, where."""
+
+    selector: LabelSelector
+    """Pods whose card is fetched."""
+    sync_period: Duration | None = None
+    """How often the card is fetched, 5s to 24h; absent means 30s."""
+    endpoint: CardEndpoint | None = None
+    """Where the card is asked for."""
+
+
+class CardSource(Model):
+    """Where the card in status came from."""
+
+    pod: Text | None = None
+    """Name of the pod."""
+    url: Url | None = None
+    """URL that was fetched."""
+
+
+class AgentCardStatus(Model):
+    """What was fetched."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    """Generation that this status speaks of."""
+    protocol: Annotated[str, Field(max_length=63)] | None = None
+    """Protocol of the card, a2a."""
+    last_sync_time: Annotated[str, Field(max_length=64)] | None = None
+    """When the card was last fetched with success, RFC 3339."""
+    conditions: Conditions | None = None
+    """Conditions."""
+    card: dict[str, Any] | None = None  # Any: the card is the agent's own, unknown fields are kept
+    """The card as fetched: untrusted data of the agent."""
+    source: CardSource | None = None
+    """Where it came from."""
+    matched_pods: Annotated[int, Field(ge=0)] | None = None
+    """Pods that the selector matches."""
+    matched_workloads: Annotated[int, Field(ge=0)] | None = None
+    """Workloads that those pods belong to."""
+    card_hash: Annotated[str, Field(max_length=64)] | None = None
+    """SHA-256 of the card."""
+
+
+class AgentCard(Model):
+    """Makes an agent discoverable: its card is fetched from the selected pods and kept in status."""
+
+    MARKS: ClassVar[KindMarks] = KindMarks(
+        plural="agentcards",
+        singular="agentcard",
+        scope="Namespaced",
+        short_names=("acard",),
+        columns=(
+            Column("Agent", "string", ".status.card.name"),
+            Column("Version", "string", ".status.card.version"),
+            Column("Protocol", "string", ".status.protocol"),
+            Column("Synced", "string", '.status.conditions[?(@.type=="Synced")].status'),
+            Column("Last-Sync", "date", ".status.lastSyncTime"),
+            Column("Age", "date", ".metadata.creationTimestamp"),
+        ),
+    )
+
+    api_version: Literal["kagenti.io/v1alpha1"]
+    kind: Literal["AgentCard"]
+    metadata: ObjectMeta
+    spec: AgentCardSpec
+    """Which pods, how often, where."""
+    status: AgentCardStatus | None = None
+    """What was fetched."""
