@@ -1,0 +1,127 @@
+"""Settings → environment of the app's containers and annotations of the pod (spec 04, "Setting → effect").
+
+Names are those of their projects' documentation: OpenTelemetry SDK configuration and GenAI semantic conventions, MLflow,
+Arize Phoenix and OpenInference.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from kagenti.core.settings import WorkloadValues
+from kagenti.core.settings.model import ResolvedSettings
+
+JSON = Any  # one trace exporter as set
+
+_PHOENIX: Final = "trace.integration.phoenix"
+_MLFLOW: Final = "trace.integration.mlflow"
+_PROMETHEUS: Final = "trace.integration.prometheus"
+_OLD_JAEGER_PORT: Final = "14250"
+
+
+def exporter(settings: ResolvedSettings) -> Mapping[str, JSON] | None:
+    """Returns the exporter in effect: the first otlp one, else the first jaeger one, sent as OTLP."""
+    exporters = settings.items("trace.exporters")
+    for kind in ("otlp", "jaeger"):
+        for found in exporters:
+            if found["type"] == kind:
+                return dict(found)
+    return None
+
+
+def environment(settings: ResolvedSettings, values: WorkloadValues) -> dict[str, str]:
+    """Returns name → value for the app's containers; a container's own setting of a name always wins."""
+    return {
+        **_exporting(settings),
+        **_sampling(settings),
+        **_resource(settings, values),
+        **_genai(settings),
+        **_integrations(settings),
+    }
+
+
+def annotations(settings: ResolvedSettings) -> dict[str, str]:
+    """Returns the usual scrape annotations, where the prometheus integration is on."""
+    if not settings.flag(f"{_PROMETHEUS}.enabled"):
+        return {}
+    return {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(settings.number(f"{_PROMETHEUS}.port")),
+        "prometheus.io/path": settings.text(f"{_PROMETHEUS}.path"),
+    }
+
+
+def warnings(settings: ResolvedSettings) -> list[str]:
+    """Returns what people should know of the exporters."""
+    exporters = settings.items("trace.exporters")
+    told = [
+        f"trace.exporters: jaeger at {found['endpoint']!r} is sent as OTLP, which port 14250 does not speak: use 4317"
+        for found in exporters
+        if found["type"] == "jaeger" and found["endpoint"].endswith(f":{_OLD_JAEGER_PORT}")
+    ]
+    if len(exporters) > 1:
+        told.append(f"trace.exporters: 1 of {len(exporters)} is in effect, the first otlp one")
+    return told
+
+
+def _exporting(settings: ResolvedSettings) -> dict[str, str]:
+    found = exporter(settings)
+    if found is None:
+        return {}
+    endpoint = found["endpoint"] if "://" in found["endpoint"] else f"http://{found['endpoint']}"
+    result = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": found.get("protocol") or "grpc"}
+    if found.get("compression"):
+        result["OTEL_EXPORTER_OTLP_COMPRESSION"] = found["compression"]
+    return result
+
+
+def _sampling(settings: ResolvedSettings) -> dict[str, str]:
+    if exporter(settings) is None:
+        return {}
+    rate = float(settings["trace.sampling.rate"])
+    return {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": f"{rate:g}"}
+
+
+def _resource(settings: ResolvedSettings, values: WorkloadValues) -> dict[str, str]:
+    """Returns service name and attributes; values are percent-encoded (OpenTelemetry resource SDK specification)."""
+    attributes = {
+        key: value for key, value in (settings.get("trace.resourceAttributes") or {}).items() if key != "service.name"
+    }
+    if settings.flag(f"{_PHOENIX}.enabled") and settings.text(f"{_PHOENIX}.projectName"):
+        attributes["openinference.project.name"] = settings.text(f"{_PHOENIX}.projectName")
+    result = {"OTEL_SERVICE_NAME": values.service_name}
+    if attributes:
+        pairs = (f"{key}={quote(value, safe=' ')}" for key, value in sorted(attributes.items()))
+        result["OTEL_RESOURCE_ATTRIBUTES"] = ",".join(pairs)
+    return result
+
+
+def _genai(settings: ResolvedSettings) -> dict[str, str]:
+    if not settings.flag("trace.genai.enabled"):
+        return {}
+    prompts, completions = settings.flag("trace.genai.capturePrompts"), settings.flag("trace.genai.captureCompletions")
+    return {
+        "OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental",
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": _said(prompts and completions),
+        "OPENINFERENCE_HIDE_INPUTS": _said(not prompts),
+        "OPENINFERENCE_HIDE_OUTPUTS": _said(not completions),
+        "OPENINFERENCE_HIDE_LLM_INVOCATION_PARAMETERS": _said(not settings.flag("trace.genai.captureModelParameters")),
+    }
+
+
+def _integrations(settings: ResolvedSettings) -> dict[str, str]:
+    names = {
+        "MLFLOW_TRACKING_URI": (_MLFLOW, "trackingUri"),
+        "MLFLOW_EXPERIMENT_NAME": (_MLFLOW, "experimentName"),
+        "PHOENIX_COLLECTOR_ENDPOINT": (_PHOENIX, "endpoint"),
+        "PHOENIX_PROJECT_NAME": (_PHOENIX, "projectName"),
+    }
+    return {
+        name: settings.text(f"{block}.{key}")
+        for name, (block, key) in names.items()
+        if settings.flag(f"{block}.enabled") and settings.text(f"{block}.{key}")
+    }
+
+
+def _said(value: object) -> str:
+    return "true" if value else "false"
