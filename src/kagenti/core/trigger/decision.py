@@ -255,10 +255,7 @@ def _excluded_type(subject: Subject, settings: ResolvedSettings, runtime_type: s
 
 
 def _contradiction(subject: Subject, settings: ResolvedSettings) -> str:
-    faults = "; ".join(error.message for error in settings.errors)
-    names = sorted({name for error in settings.errors for name in error.objects})
-    mend = f"; mend {', '.join(names)}" if names else ""
-    return f"{subject.owner}: {faults}{mend}"
+    return f"{subject.owner}: {'; '.join(error.message for error in settings.errors)}"
 
 
 def _way_out(decision: Decision) -> str:
