@@ -15,3 +15,4 @@ class ApiPackageHook(BuildHookInterface):  # type: ignore[type-arg]  # generic o
         """Extends the list of files that hatchling packs; nothing for an editable build."""
         if version == "standard":
             build_data["force_include"]["api"] = "kagenti_api"
+            build_data["force_include"]["generated/crds"] = "kagenti/crds"

@@ -56,10 +56,13 @@ class Journal:
     def __init__(self, logger: logging.Logger) -> None:
         self.logger = logger
 
+    @property
+    def wants_decisions(self) -> bool:
+        """Whether decisions are logged at all: not while the level is above info."""
+        return self.logger.isEnabledFor(logging.INFO)
+
     def decision(self, line: Line) -> None:
-        """Logs one answer; nothing is formatted while the level is above info."""
-        if not self.logger.isEnabledFor(logging.INFO):
-            return
+        """Logs one answer."""
         record = logging.LogRecord(self.logger.name, logging.INFO, "", 0, "decision", None, None)
         record.fields = {
             "object": f"{line.kind} {line.namespace}/{line.name}",

@@ -14,7 +14,7 @@ from kagenti.core import envoy, inject, settings, sidecars, trigger
 from kagenti.core.installation import Installation
 from kagenti.core.layers import Sources
 from kagenti.core.settings.model import Finding, ResolvedSettings
-from kagenti.core.trigger import CALLED, Coverage, Decision, Mode
+from kagenti.core.trigger import CALLED, Coverage, Decision, Mode, Trigger
 from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
@@ -63,6 +63,7 @@ def evaluate(
     namespace_labels: Mapping[str, str],
     now: datetime.datetime,
     coverage: Coverage = CALLED,
+    again: Trigger | None = None,
 ) -> Evaluation:
     """Returns what happens to a pod, or to a workload's template.
 
@@ -73,6 +74,7 @@ def evaluate(
         namespace_labels: Labels of the namespace: policies select by them, and PodSecurity states its level there.
         now: The clock, aware; becomes ``kagenti.io/injected-at`` where the pod has none.
         coverage: How the webhook's entries cover the namespace; CALLED where the API server has called.
+        again: The trigger of an earlier injection that is to be kept although it is gone (target workloads).
     """
     policy = None
     if sources.policy_readable:
@@ -87,6 +89,8 @@ def evaluate(
         coverage=coverage,
         unreadable=sources.unreadable,
     )
+    if again is not None and decision.outcome == "Allow":
+        decision = trigger.kept(decision, subject, again)
     if not decision.injects:
         return _bare(decision, subject, sources)
     # For an exempt pod everything is as under Optional (spec 03): the locks of Mandatory do not bind it either.

@@ -158,6 +158,14 @@ def nothing_left(decision: Decision, subject: Subject) -> Decision:
     return _deny(decision, reasons.MANDATORY_INJECTION, message)
 
 
+def kept(decision: Decision, subject: Subject, earlier: Trigger) -> Decision:
+    """Returns the decision that keeps an earlier injection whose trigger is gone (target workloads, on UPDATE)."""
+    message = f"{subject.owner} was injected before ({earlier}); sidecars go when the label is removed or disabled"
+    return dataclasses.replace(
+        decision, outcome="Inject", reason=reasons.KEPT, message=message, trigger=earlier, warnings=()
+    )
+
+
 def config_invalid(subject: Subject, unreadable: Sequence[Finding]) -> Decision:
     """Returns the denial for layers that are present and unreadable, naming each."""
     faults = "; ".join(finding.message for finding in unreadable) or "a layer is unreadable"

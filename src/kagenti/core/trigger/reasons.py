@@ -9,6 +9,7 @@ from typing import Final
 LABEL: Final = "Label"
 AGENT_RUNTIME: Final = "AgentRuntime"
 MANDATORY: Final = "Mandatory"
+KEPT: Final = "Kept"
 
 NO_TRIGGER: Final = "NoTrigger"
 LABEL_IGNORED: Final = "LabelIgnored"
@@ -34,6 +35,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     LABEL: "injected: the pod says kagenti.io/inject: enabled",
     AGENT_RUNTIME: "injected: an AgentRuntime targets the pod's top owner",
     MANDATORY: "injected: the policy of the namespace asks for every pod",
+    KEPT: "injected as before: the trigger of a workload is gone, but not by its label (target workloads)",
     NO_TRIGGER: "left alone: no label, no AgentRuntime, no Mandatory policy",
     LABEL_IGNORED: "left alone, with a warning: in trigger mode cr the label enabled triggers nothing",
     EXEMPT: "left alone: Mandatory here, and the cluster exempts this owner or service account",

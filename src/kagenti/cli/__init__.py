@@ -1,0 +1,190 @@
+"""The command ``kagenti``: arguments and environment in, processes wired, exit codes out; decides nothing.
+
+Exit codes: 0 ok, 1 findings, 2 input error, 3 cluster error, 70 defect. Imports of what a command needs stand inside the
+command: ``kagenti --help`` must not wait for them.
+"""
+
+import os
+import sys
+import traceback
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from kagenti import __version__, errors
+
+OK, FINDINGS, INPUT_ERROR, CLUSTER_ERROR, DEFECT = 0, 1, 2, 3, 70
+EXIT_CODES: Final = {errors.InputError: INPUT_ERROR, errors.ClusterError: CLUSTER_ERROR, errors.Defect: DEFECT}
+"""Exit code of each branch of the error tree."""
+
+
+class Mode(StrEnum):
+    """What triggers injection."""
+
+    label = "label"
+    cr = "cr"
+    both = "both"
+
+
+class Target(StrEnum):
+    """What the webhook mutates."""
+
+    pods = "pods"
+    workloads = "workloads"
+
+
+class Consistency(StrEnum):
+    """Whether an index miss is asked about at the API server."""
+
+    strict = "strict"
+    cached = "cached"
+
+
+class Output(StrEnum):
+    """How a result is printed."""
+
+    table = "table"
+    json = "json"
+    yaml = "yaml"
+
+
+app = typer.Typer(name="kagenti", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=(
+    "Identity, token exchange and observability for AI-agent workloads. "
+    "Exit codes: 0 ok, 1 findings, 2 input error, 3 cluster error, 70 defect."
+))  # fmt: skip
+
+Files = Annotated[list[str], typer.Option("--filename", "-f", help="File, or - for standard input; repeatable.")]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of objects that name none.")]
+Kubeconfig = Annotated[str, typer.Option(envvar="KUBECONFIG", help="Path of the kubeconfig.")]
+TriggerMode = Annotated[
+    Mode, typer.Option("--mode", envvar="KAGENTI_TRIGGER_MODE", help="Trigger mode of the installation.")
+]
+
+
+@app.command()
+def inject(
+    filename: Files,
+    namespace: Namespace = "default",
+    mode: TriggerMode = Mode.both,
+    enrolled: Annotated[bool, typer.Option(help="Whether the namespace is enrolled.")] = True,  # noqa: FBT002  # a flag
+    from_cluster: Annotated[bool, typer.Option(help="Read our kinds from the cluster too.")] = False,  # noqa: FBT002  # a flag
+    now: Annotated[str, typer.Option(help="Time of the injection, RFC 3339.")] = "",
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Inject the workloads of manifests, exactly as the webhook would; prints the result."""
+    from kagenti.cli import offline
+
+    sys.exit(
+        offline.inject(filename, namespace=namespace, mode=mode.value, enrolled=enrolled, now=now,
+                       kubeconfig=kubeconfig if from_cluster else None)
+    )  # fmt: skip
+
+
+@app.command()
+def uninject(filename: Files, namespace: Namespace = "default") -> None:
+    """Take away what injection added; prints the result."""
+    from kagenti.cli import offline
+
+    sys.exit(offline.uninject(filename, namespace=namespace))
+
+
+@app.command()
+def explain(
+    workload: Annotated[str, typer.Argument(help="KIND/NAME, for example deployment/weather-agent.")],
+    namespace: Namespace = "default",
+    filename: Annotated[
+        list[str] | None, typer.Option("--filename", "-f", help="Read files instead of the cluster.")
+    ] = None,
+    mode: TriggerMode = Mode.both,
+    output: Annotated[Output, typer.Option("--output", "-o")] = Output.table,
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Say why a workload is (not) injected, and where each of its settings comes from."""
+    from kagenti.cli import explain as explaining
+
+    sys.exit(explaining.run(workload, namespace=namespace, files=filename or [], mode=mode.value, output=output.value,
+                            kubeconfig=kubeconfig))  # fmt: skip
+
+
+@app.command()
+def crds(
+    apply: Annotated[bool, typer.Option(help="Apply them to the cluster (server-side).")] = False,  # noqa: FBT002  # a flag
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Print the CRDs, or apply them; helm never upgrades the CRDs of a chart."""
+    from kagenti.cli import definitions
+
+    sys.exit(definitions.run(apply=apply, kubeconfig=kubeconfig))
+
+
+@app.command()
+def webhook(
+    tls_cert: Annotated[Path, typer.Option(help="Serving certificate, PEM; watched.")],
+    tls_key: Annotated[Path, typer.Option(help="Its key, PEM; watched.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104  # behind a Service
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 9443,
+    trigger_mode: Annotated[Mode, typer.Option(envvar="KAGENTI_TRIGGER_MODE")] = Mode.both,
+    target: Annotated[Target, typer.Option(envvar="KAGENTI_TARGET")] = Target.pods,
+    consistency: Annotated[Consistency, typer.Option(envvar="KAGENTI_CONSISTENCY")] = Consistency.strict,
+    client_ca: Annotated[Path | None, typer.Option(help="CA of the API server's client certificate.")] = None,
+    release_namespace: Annotated[str, typer.Option(envvar="KAGENTI_RELEASE_NAMESPACE")] = "kagenti-system",
+    cluster_domain: Annotated[str, typer.Option(envvar="KAGENTI_CLUSTER_DOMAIN")] = "cluster.local",
+    webhook_configuration: Annotated[str, typer.Option(help="Check our leaf against its caBundle.")] = "",
+    kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
+    shutdown_grace: Annotated[float, typer.Option(help="Seconds to go on serving after SIGTERM.")] = 5.0,
+    log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
+) -> None:
+    """Run the admission webhook."""
+    from kagenti import webhook as serving
+    from kagenti.core.installation import Installation
+
+    config = serving.WebhookConfig(
+        certificate=tls_cert,
+        key=tls_key,
+        host=host,
+        port=port,
+        mode=trigger_mode.value,
+        target=target.value,
+        consistency=consistency.value,
+        client_ca=client_ca,
+        installation=Installation(
+            release_namespace=release_namespace,
+            cluster_domain=cluster_domain,
+            xds_host=f"kagenti-xds.{release_namespace}.svc",
+            version=__version__,
+        ),
+        webhook_configuration=webhook_configuration,
+        kubeconfig=kubeconfig,
+        shutdown_grace=shutdown_grace,
+        log_level=log_level,
+    )
+    sys.exit(serving.main(config))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Runs the command line; every error ends in one line and its exit code."""
+    try:
+        app()
+    except errors.KagentiError as problem:
+        sys.stderr.write(f"kagenti: {problem}\n")
+        sys.exit(exit_code(problem))
+    except BrokenPipeError:
+        sys.exit(OK)
+    except Exception as problem:  # the last line of defence: a defect is said as one
+        sys.stderr.write(f"kagenti: defect: {type(problem).__name__}: {problem}; KAGENTI_DEBUG=1 shows where\n")
+        if os.environ.get("KAGENTI_DEBUG"):
+            traceback.print_exc()
+        sys.exit(DEFECT)
+
+
+def exit_code(problem: errors.KagentiError) -> int:
+    """Returns the exit code of an error by its branch of the tree."""
+    return next((code for branch, code in EXIT_CODES.items() if isinstance(problem, branch)), DEFECT)

@@ -1,0 +1,137 @@
+"""Files in, documents out and back: multi-document YAML whose untouched documents keep every byte."""
+
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from kagenti.errors import ManifestError
+
+JSON = Any  # a raw manifest; ruamel's maps keep comments
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a file: its text as it stands, the line it begins on, and its content (None where empty)."""
+
+    file: str
+    line: int
+    text: str
+    content: JSON
+
+    def at(self, path: Sequence[str | int]) -> str:
+        """Returns ``file:line`` of a field, or of the closest field above it."""
+        node: JSON = self.content
+        line = 0
+        for key in path:
+            try:
+                line = node.lc.value(key)[0] if isinstance(node, list) else node.lc.key(key)[0]
+                node = node[key]
+            except (KeyError, IndexError, AttributeError, TypeError):
+                break
+        return f"{self.file}:{self.line + line}"
+
+
+def read(files: Sequence[str]) -> list[Document]:
+    """Returns the documents of these files; ``-`` is standard input. Raises ManifestError with file, line and what to do."""
+    return [document for file in files for document in _documents(file, _text(file))]
+
+
+def _text(file: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        raise ManifestError(f"{file}: cannot be read: {reason}; name another file") from problem
+
+
+def _documents(file: str, text: str) -> Iterator[Document]:
+    name = "stdin" if file == "-" else file
+    for line, part in _split(text):
+        content = _load(name, line, part)
+        if content is not None and not isinstance(content, dict):
+            kind = type(content).__name__
+            raise ManifestError(
+                f"{name}:{line}: a document is {kind}, want an object with apiVersion and kind; mend it"
+            )
+        if isinstance(content, dict) and not isinstance(content.get("kind"), str):
+            raise ManifestError(f"{name}:{line}: an object has no kind; add apiVersion and kind")
+        yield Document(name, line, part, content)
+
+
+def _split(text: str) -> Iterator[tuple[int, str]]:
+    """Yields (first line, text) of each document; separators stay with the text before them."""
+    start = 1
+    lines: list[str] = []
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        if line.startswith("---") and (len(line.rstrip()) == len("---") or line[3] in " \t#"):
+            yield start, "".join(lines)
+            start, lines = number, [line]
+        else:
+            lines.append(line)
+    yield start, "".join(lines)
+
+
+def _load(name: str, line: int, part: str) -> JSON:
+    yaml = YAML()  # the round-trip loader: comments, order and quotes survive
+    yaml.preserve_quotes = True
+    try:
+        return yaml.load(part)
+    except MarkedYAMLError as problem:
+        at = line + (problem.problem_mark.line if problem.problem_mark else 0)
+        raise ManifestError(f"{name}:{at}: not YAML: {problem.problem or problem.context}; mend the file") from problem
+    except Exception as problem:
+        raise ManifestError(f"{name}:{line}: not YAML: {str(problem).splitlines()[0]}; mend the file") from problem
+
+
+def write(content: JSON, original: Document) -> str:
+    """Returns a changed document as text, with the comments that it had."""
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.preserve_quotes = True
+    text = io.StringIO()
+    yaml.dump(content, text)
+    head = "---\n" if original.text.startswith("---") else ""
+    return head + text.getvalue()
+
+
+def plain(node: JSON) -> JSON:
+    """Returns a document as plain dict, list and scalars."""
+    if isinstance(node, dict):
+        return {str(key): plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [plain(item) for item in node]
+    if isinstance(node, bool) or node is None:
+        return node
+    for kind in (int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return str(node)
+
+
+def apply(content: JSON, operations: Sequence[JSON]) -> None:
+    """Applies our own JSON patch operations (add, replace, remove) to a document in place, keeping its comments."""
+    for operation in operations:
+        *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
+        node = content
+        for key in parents:
+            node = node[int(key)] if isinstance(node, list) else node[key]
+        _apply_one(node, last, operation)
+
+
+def _apply_one(node: JSON, last: str, operation: JSON) -> None:
+    if operation["op"] == "remove":
+        del node[int(last) if isinstance(node, list) else last]
+    elif not isinstance(node, list):
+        node[last] = operation["value"]
+    elif last == "-":
+        node.append(operation["value"])
+    elif operation["op"] == "add":
+        node.insert(int(last), operation["value"])
+    else:
+        node[int(last)] = operation["value"]

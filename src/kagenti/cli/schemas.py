@@ -1,0 +1,62 @@
+"""Our kinds in files, checked as the API server would: against the generated schemas, then by the named checks."""
+
+import functools
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
+
+from kagenti.cli.manifests import Document
+from kagenti.core.selfchecks import check_object
+from kagenti.errors import Defect, ManifestError
+
+JSON = Any  # a CRD, a schema or a manifest
+
+
+@functools.cache
+def texts() -> tuple[str, ...]:
+    """Returns the generated CRDs as text: from the wheel, or from the checkout of an editable install."""
+    packaged = resources.files("kagenti") / "crds"
+    folder = Path(str(packaged)) if packaged.is_dir() else Path(__file__).resolve().parents[3] / "generated" / "crds"
+    found = tuple(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml")))
+    if not found:
+        raise Defect("the generated CRDs are not in this installation")
+    return found
+
+
+@functools.cache
+def _validators() -> Mapping[str, Draft202012Validator]:
+    yaml = YAML(typ="safe")
+    found = {}
+    for text in texts():
+        crd = yaml.load(text)
+        schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        found[crd["spec"]["names"]["kind"]] = Draft202012Validator(schema)
+    return found
+
+
+def check(document: Document, content: Mapping[str, JSON]) -> None:
+    """Raises ManifestError with file, line, field and what to do for an object that the API server would refuse."""
+    kind, name = content["kind"], (content.get("metadata") or {}).get("name", "")
+    faults = sorted(_validators()[kind].iter_errors(content), key=lambda fault: list(map(str, fault.absolute_path)))
+    if faults:
+        fault = faults[0]
+        path = list(fault.absolute_path)
+        where = document.at(path)
+        raise ManifestError(
+            f"{where}: {kind} {name!r} is invalid: {dotted(path) or 'the object'}: {fault.message}; correct it"
+        )
+    for finding in check_object(content):
+        where = document.at(finding.path.split("."))
+        raise ManifestError(f"{where}: {kind} {name!r} is invalid: {finding.path}: {finding.message}")
+
+
+def dotted(path: list[str | int]) -> str:
+    """Returns a path as the API server writes it: ``spec.rules[0].host``."""
+    text = ""
+    for key in path:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}"
+    return text.removeprefix(".")
