@@ -23,7 +23,7 @@ JSON_TYPE: Final = "application/json"
 TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class BadRequest(Exception):  # noqa: N818  # named after the answer that it becomes
+class BadRequest(Exception):  # named after the answer that it becomes
     """A request that is no review: HTTP status and one sentence."""
 
     def __init__(self, status: int, message: str) -> None:

@@ -62,10 +62,10 @@ def test_decision_is_one_line_with_fixed_keys(stream: io.StringIO) -> None:
     }
 
 
-def test_decisions_are_not_logged_above_info(stream: io.StringIO) -> None:
+def test_decisions_are_not_wanted_above_info(stream: io.StringIO) -> None:
     """A quiet log level costs nothing per decision."""
-    journal.Journal(_logger(stream, level=logging.WARNING)).decision(LINE)
-    assert stream.getvalue() == ""
+    levels = (logging.INFO, logging.WARNING)
+    assert [journal.Journal(_logger(stream, level=level)).wants_decisions for level in levels] == [True, False]
 
 
 def test_crash_carries_its_stack_in_the_same_line(stream: io.StringIO) -> None:
