@@ -102,9 +102,9 @@ def explain(
     kubeconfig: Kubeconfig = "",
 ) -> None:
     """Say why a workload is (not) injected, and where each of its settings comes from."""
-    from kagenti.cli import explain as explaining
+    from kagenti.cli import explanation
 
-    sys.exit(explaining.run(workload, namespace=namespace, files=filename or [], mode=mode.value, output=output.value,
+    sys.exit(explanation.run(workload, namespace=namespace, files=filename or [], mode=mode.value, output=output.value,
                             kubeconfig=kubeconfig))  # fmt: skip
 
 

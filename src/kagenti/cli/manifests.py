@@ -30,7 +30,8 @@ class Document:
         line = 0
         for key in path:
             try:
-                line = node.lc.value(key)[0] if isinstance(node, list) else node.lc.key(key)[0]
+                marks: JSON = node.lc  # of ruamel's own map and list
+                line = marks.item(key)[0] if isinstance(key, int) else marks.key(key)[0]
                 node = node[key]
             except (KeyError, IndexError, AttributeError, TypeError):
                 break
