@@ -44,9 +44,8 @@ async def run(config: WebhookConfig) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with KubeClient(
-        connect(config.kubeconfig), user_agent=f"kagenti-webhook/{config.installation.version}"
-    ) as client:
+    connection = await asyncio.to_thread(connect, config.kubeconfig)  # an exec plugin runs a loop of its own
+    async with KubeClient(connection, user_agent=f"kagenti-webhook/{config.installation.version}") as client:
         process = assemble(config, client, journal=journal, reflect=lambda kind, store: Reflector(client, kind, store))
         return await process.serve(stop)
 
