@@ -12,7 +12,8 @@ from kagenti.core import trigger, workload
 from kagenti.core.admission import respond
 from kagenti.core.admission.evaluate import Context, Evaluation, evaluate
 from kagenti.core.admission.respond import Answer
-from kagenti.core.admission.review import Request, fault_of_template
+from kagenti.core.admission.review import Request
+from kagenti.core.admission.shape import fault_of_template
 from kagenti.core.layers import Catalogue, LayerCache
 from kagenti.core.trigger import Coverage, reasons
 from kagenti.core.workload import Subject

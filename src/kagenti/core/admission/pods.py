@@ -12,7 +12,8 @@ from kagenti.core import trigger, workload
 from kagenti.core.admission import respond
 from kagenti.core.admission.evaluate import Context, Evaluation, evaluate
 from kagenti.core.admission.respond import Answer
-from kagenti.core.admission.review import Request, fault_of_template
+from kagenti.core.admission.review import Request
+from kagenti.core.admission.shape import fault_of_template
 from kagenti.core.layers import LayerCache, Stored
 from kagenti.core.trigger import reasons
 from kagenti.core.workload import OwnerReference, Subject, WorkloadRef
@@ -91,7 +92,7 @@ def mutate_pod(
         namespace_labels=facts.namespace_labels,
         now=now,
     )
-    return answer_of(request, evaluation)
+    return answer_of(request, evaluation, owner=facts.owner)
 
 
 def not_ready(request: Request, why: str) -> Answer:
@@ -101,10 +102,12 @@ def not_ready(request: Request, why: str) -> Answer:
     return respond.denied(request, reason=decision.reason, message=decision.message, code=503)
 
 
-def answer_of(request: Request, evaluation: Evaluation) -> Answer:
-    """Returns an evaluation as the answer to the request it is about."""
+def answer_of(request: Request, evaluation: Evaluation, *, owner: WorkloadRef) -> Answer:
+    """Returns an evaluation as the answer to the request it is about; ``owner`` is the top owner, for the audit log."""
     decision = evaluation.decision
-    audit: dict[str, str] = {"trigger": decision.trigger} if decision.trigger else {}
+    audit = {"owner": str(owner)}
+    if decision.trigger:
+        audit["trigger"] = decision.trigger
     if decision.exempt:
         audit["policy"] = reasons.EXEMPT
     elif decision.mandatory:

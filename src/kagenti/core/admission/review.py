@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from kagenti import errors
-from kagenti.core import workload
+from kagenti.core.admission.shape import fault_of_metadata
 
 JSON = Any  # a raw Kubernetes object whose unknown fields must survive
 
@@ -122,67 +122,6 @@ def _object(request: Mapping[str, JSON], key: str, uid: str) -> Mapping[str, JSO
     if fault:
         raise BadReview(f"request.{fault}", uid)
     return value
-
-
-def fault_of_metadata(metadata: JSON, path: str) -> str:
-    """Returns what is wrong with the types of object metadata, as ``path is …``; empty when nothing is."""
-    if metadata is None:
-        return ""
-    if not isinstance(metadata, dict):
-        return f"{path} is {_quoted(metadata)}, want an object"
-    for key in ("name", "generateName", "namespace", "uid", "resourceVersion", "creationTimestamp"):
-        value = metadata.get(key)
-        if value is not None and not isinstance(value, str):
-            return f"{path}.{key} is {_quoted(value)}, want text"
-    for key in ("labels", "annotations"):
-        fault = _fault_of_map(metadata.get(key), f"{path}.{key}")
-        if fault:
-            return fault
-    references = metadata.get("ownerReferences")
-    if references is None:
-        return ""
-    if not isinstance(references, list) or not all(isinstance(item, dict) for item in references):
-        return f"{path}.ownerReferences is {_quoted(references)}, want a list of objects"
-    return ""
-
-
-def fault_of_template(template: JSON, path: str) -> str:
-    """Returns what is wrong with the types of a pod template that decisions read; empty when nothing is.
-
-    The API server decodes built-in kinds before it calls, so a fault here means a caller that is none.
-    """
-    if not isinstance(template, dict):
-        return f"{path} is {_quoted(template)}, want an object"
-    fault = fault_of_metadata(template.get("metadata"), f"{path}.metadata")
-    if fault:
-        return fault
-    spec = template.get("spec")
-    if not isinstance(spec, dict):
-        return f"{path}.spec is {_quoted(spec)}, want an object"
-    for key in ("containers", "initContainers", "ephemeralContainers", "volumes", "imagePullSecrets"):
-        items = spec.get(key)
-        if items is not None and not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
-            return f"{path}.spec.{key} is {_quoted(items)}, want a list of objects"
-    for key in ("serviceAccountName", "serviceAccount"):
-        if not isinstance(spec.get(key, ""), str):
-            return f"{path}.spec.{key} is {_quoted(spec[key])}, want text"
-    return ""
-
-
-def subject_template(request: Request, path: tuple[str, ...]) -> JSON:
-    """Returns the pod template of the request's object."""
-    return workload.at(request.object, path)
-
-
-def _fault_of_map(values: JSON, path: str) -> str:
-    if values is None:
-        return ""
-    if not isinstance(values, dict):
-        return f"{path} is {_quoted(values)}, want an object"
-    for key, value in values.items():
-        if not isinstance(value, str):
-            return f"{path}[{_quoted(key)}] is {_quoted(value)}, want text"
-    return ""
 
 
 def _quoted(value: JSON) -> str:

@@ -17,7 +17,8 @@ from kagenti.core.admission import pods, respond
 from kagenti.core.admission.evaluate import Context, Evaluation, evaluate
 from kagenti.core.admission.pods import Facts
 from kagenti.core.admission.respond import Answer
-from kagenti.core.admission.review import Request, fault_of_template
+from kagenti.core.admission.review import Request
+from kagenti.core.admission.shape import fault_of_template
 from kagenti.core.layers import LayerCache, Sources
 from kagenti.core.trigger import Coverage, reasons
 from kagenti.core.workload import Subject, WorkloadRef
@@ -96,7 +97,7 @@ def mutate_workload(
     )
     if old is not None and inject.carries_ours(old) and evaluation.decision.outcome == "Allow":
         evaluation = _kept(evaluation, subject, old, sources, context, facts.namespace_labels, now)
-    return pods.answer_of(request, evaluation)
+    return pods.answer_of(request, evaluation, owner=facts.owner)
 
 
 def _ignored(request: Request) -> str:

@@ -82,7 +82,8 @@ def test_a_label_injects() -> None:
     assert [found["name"] for found in made["spec"]["initContainers"]] == OURS
     assert receipt(made)["trigger"] == "Label"
     assert made["metadata"]["annotations"]["kagenti.io/injected-at"] == "2026-11-24T12:00:00Z"
-    assert {key: given.audit[key] for key in ("decision", "reason", "trigger")} == {
+    assert {key: given.audit[key] for key in ("decision", "reason", "trigger", "owner")} == {
+        "owner": "Deployment team1/weather",
         "decision": "injected",
         "reason": "Label",
         "trigger": "Label",

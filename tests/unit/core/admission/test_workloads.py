@@ -243,7 +243,7 @@ def test_a_template_of_wrong_types_is_refused_with_its_uid() -> None:
     manifest["spec"]["template"]["spec"] = []
     given = answer(manifest, Cluster())
     assert (given.allowed, given.code) == (False, 400)
-    assert "object.spec.template.spec is a list" in given.message
+    assert "object.spec.template.spec: expected `object`, got `array`" in given.message
 
 
 @pytest.mark.parametrize("kind", KINDS)
