@@ -121,14 +121,12 @@ def explained(installation: Installed, name: str) -> list[JSON]:
 def observe(installation: Installed, api: ApiClient, name: str) -> dict[str, JSON]:
     """Returns what came of one way, from the API server."""
     pod = pod_of(api, name)
-    seen = [
-        verdict
-        for verdict in verdicts(installation.plane, resource="pods", namespace=NAMESPACE)
-        if (verdict.name or "").startswith(name) or verdict.name == pod["metadata"]["name"]
-    ]
+    workload = f"Deployment {NAMESPACE}/{name}"
+    recorded = verdicts(installation.plane, resource="pods", namespace=NAMESPACE)
+    seen = [verdict for verdict in recorded if verdict.workload == workload]
     found = receipt(pod)
     return {
-        "workload": f"Deployment {NAMESPACE}/{name}",
+        "workload": workload,
         "way": WAYS[name],
         "pod": pod["metadata"]["name"],
         "decision": "inject" if found else "allow",
@@ -152,7 +150,7 @@ def show(result: dict[str, JSON]) -> None:
     print(f"    decision    {result['decision']} ({result['reason']}), trigger {result['trigger'] or 'none'}")
     print(f"    containers  {', '.join(result['containers'])}")
     if result["untouched"]:
-        print("    untouched   yes: the pod is byte for byte what its template says")
+        print("    untouched   yes: the pod is what its template says, and nothing else")
     for setting in result["settings"]:
         print(f"    {setting['path']} = {json.dumps(setting['value'])}   from {setting['layer']}: {setting['origin']}")
 

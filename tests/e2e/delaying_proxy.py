@@ -67,9 +67,9 @@ class DelayingProxy:
                 return await self._forward(session, request)
 
             app.router.add_route("*", "/{path:.*}", forward)
-            runner = web.AppRunner(app, access_log=None)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+            site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
             self.port = runner.addresses[0][1]
             self._ready.set()

@@ -50,7 +50,12 @@ def _runtime(name: str) -> str:
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
     metadata = {"name": name, "namespace": "default"}
     return orjson.dumps(
-        {"apiVersion": "kagenti.io/v1alpha1", "kind": "AgentRuntime", "metadata": metadata, "spec": {"targetRef": reference}}
+        {
+            "apiVersion": "kagenti.io/v1alpha1",
+            "kind": "AgentRuntime",
+            "metadata": metadata,
+            "spec": {"targetRef": reference},
+        }
     ).decode()
 
 
@@ -96,7 +101,9 @@ async def test_the_owner_chain_ends_at_the_deployment(cluster: ControlPlane) -> 
         items: list[dict[str, dict[str, str]]] = []
 
         async def listed() -> bool:
-            body = await client.get("/apis/apps/v1/namespaces/default/replicasets", params={"labelSelector": "app=chain"})
+            body = await client.get(
+                "/apis/apps/v1/namespaces/default/replicasets", params={"labelSelector": "app=chain"}
+            )
             items[:] = orjson.loads(body)["items"]
             return bool(items)
 

@@ -22,6 +22,7 @@ class Verdict:
     trigger: str
     entry: str
     name: str = ""
+    workload: str = ""
 
 
 def injected(pod: Mapping[str, JSON]) -> bool:
@@ -55,7 +56,7 @@ def verdicts(plane: ControlPlane, *, resource: str, namespace: str, name: str = 
     """Returns what the audit log recorded for creations of that resource, oldest first."""
     found = []
     for line in plane.audit_log.read_bytes().splitlines():
-        if b"kagenti.io/reason" not in line:
+        if b'"inject-' not in line or b"kagenti.io/reason" not in line:
             continue
         event = orjson.loads(line)
         reference = event.get("objectRef") or {}
@@ -68,11 +69,14 @@ def verdicts(plane: ControlPlane, *, resource: str, namespace: str, name: str = 
 
 
 def _verdict(annotations: Mapping[str, str], name: str) -> Verdict:
-    entry = next(key.rpartition("/")[0] for key in annotations if key.endswith("kagenti.io/reason"))
+    entry = next(
+        key.rpartition("/")[0] for key in annotations if key.startswith("inject-") and key.endswith("kagenti.io/reason")
+    )
     return Verdict(
         decision=annotations.get(f"{entry}/decision", ""),
         reason=annotations.get(f"{entry}/reason", ""),
         trigger=annotations.get(f"{entry}/trigger", ""),
         entry=entry,
         name=name,
+        workload=annotations.get(f"{entry}/workload", ""),
     )

@@ -51,7 +51,9 @@ def test_an_agentruntime_says_how_many_pods_predate_it(
     assert api.create(manifest).ok
 
     def running() -> bool:
-        return sum(found.get("status", {}).get("phase") == "Running" for found in api.items("Pod", namespace)) == 3  # replicas
+        return (
+            sum(found.get("status", {}).get("phase") == "Running" for found in api.items("Pod", namespace)) == 3
+        )  # replicas
 
     wait_until(running, 30, lambda: "pods not running")
     answer = api.create(runtime(namespace, "weather", kind="Deployment", target="weather"))

@@ -100,7 +100,6 @@ def test_only_the_cluster_exempts_and_never_by_a_label(
     install(mode="both")
     namespace = team()
     exempt = [{"serviceAccount": "batch"}]
-    api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "batch", "namespace": namespace}})
     api.request(
         "POST",
         f"/api/v1/namespaces/{namespace}/serviceaccounts",

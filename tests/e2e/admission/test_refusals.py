@@ -10,6 +10,7 @@ from tests.e2e.admission.manifests import CONTAINER, pod
 from tests.e2e.admission.observed import injected, receipt
 from tests.e2e.api_client import ApiClient
 from tests.e2e.installed import Installed
+from tests.e2e.plane.waiting import wait_until
 
 JSON = Any  # a Kubernetes object as received
 
@@ -173,18 +174,15 @@ def test_a_pod_read_back_is_left_as_it_is(
 ) -> None:
     """A defaulted, injected pod that is admitted once more keeps every byte of ours: the second patch is empty."""
     install(mode="both")
-    first = api.create(pod(team(), "weather", label="enabled"))
-    assert first.ok, first.message
     namespace = team()
+    first = api.create(pod(namespace, "weather", label="enabled"))
+    assert first.ok, first.message
+    api.delete("Pod", namespace, "weather")
+    wait_until(lambda: api.get("Pod", namespace, "weather").status == 404, 20, lambda: "the pod stays")
     again = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": "weather",
-            "namespace": namespace,
-            "labels": first.body["metadata"]["labels"],
-            "annotations": first.body["metadata"]["annotations"],
-        },
+        "metadata": {key: first.body["metadata"][key] for key in ("name", "namespace", "labels", "annotations")},
         "spec": {key: value for key, value in first.body["spec"].items() if key != "nodeName"},
     }
     second = api.create(again)

@@ -177,6 +177,7 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             "--service-cluster-ip-range=10.0.0.0/16",
             "--endpoint-reconciler-type=none",
+            "--allow-privileged=true",
             "--max-requests-inflight=3000",
             "--max-mutating-requests-inflight=1500",
             f"--audit-policy-file={HERE / 'audit-policy.yaml'}",
@@ -184,7 +185,7 @@ class ControlPlane:
             "--audit-log-mode=blocking",
             f"--cert-dir={f / 'certs'}",
         )
-        wait_until(self._api_ready, 30, lambda: self._processes["kube-apiserver"].tail())
+        wait_until(self._api_ready, 30, self._processes["kube-apiserver"].tail)
 
     def stop_api_server(self) -> None:
         """Ends the API server; ``start_api_server`` brings it back with the same data."""

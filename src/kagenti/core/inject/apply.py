@@ -144,9 +144,10 @@ def _injected_at(subject: Subject, stamp: Stamp) -> str:
 def _init_containers(patch: Patch, subject: Subject, sidecars: Sidecars) -> None:
     """Puts ours first, in order; single fields are mended in place, another order is written anew."""
     current: Sequence[Mapping[str, JSON]] | None = subject.spec.get("initContainers")
-    ours = sidecars.init_containers
+    mounts = _service_account_mounts(subject)
+    ours = [_with_mounts(container, mounts) for container in sidecars.init_containers]
     if current is None:
-        patch.add(list(ours), "spec", "initContainers")
+        patch.add(ours, "spec", "initContainers")
         return
     reserved = [found for found in current if found.get("name") in wellknown.RESERVED_CONTAINERS]
     if not reserved:
@@ -154,19 +155,31 @@ def _init_containers(patch: Patch, subject: Subject, sidecars: Sidecars) -> None
             patch.add(container, "spec", "initContainers", index)
         return
     if [found.get("name") for found in current[: len(ours)]] == list(sidecars.names) and len(reserved) == len(ours):
-        for index, (found, container) in enumerate(zip(current, ours, strict=False)):
+        for index, (found, container) in enumerate(zip(current, sidecars.init_containers, strict=False)):
             if not compare.same_container(found, container):
-                patch.replace(_with_kept_mounts(container, found), "spec", "initContainers", index)
+                kept = compare.kept_mounts(found) or mounts
+                patch.replace(_with_mounts(container, kept), "spec", "initContainers", index)
         return
     others = [found for found in current if found.get("name") not in wellknown.RESERVED_CONTAINERS]
-    by_name = {found.get("name"): found for found in reserved}
-    mended = [_with_kept_mounts(container, by_name.get(container["name"], {})) for container in ours]
-    patch.replace([*mended, *others], "spec", "initContainers")
+    patch.replace([*ours, *others], "spec", "initContainers")
 
 
-def _with_kept_mounts(container: Mapping[str, JSON], found: Mapping[str, JSON]) -> dict[str, JSON]:
-    kept = compare.kept_mounts(found)
-    return {**container, "volumeMounts": [*(container.get("volumeMounts") or ()), *kept]} if kept else dict(container)
+def _service_account_mounts(subject: Subject) -> list[JSON]:
+    """Returns the mount that the ServiceAccount plugin gave the app's containers, and would give ours right after us.
+
+    Giving it ourselves spares the API server a second call of this webhook for each injected pod (reinvocation).
+    """
+    for container in subject.spec.get("containers") or ():
+        mounts = compare.kept_mounts(container)
+        if mounts:
+            return mounts
+    return []
+
+
+def _with_mounts(container: Mapping[str, JSON], mounts: Sequence[JSON]) -> dict[str, JSON]:
+    if not mounts:
+        return dict(container)
+    return {**container, "volumeMounts": [*(container.get("volumeMounts") or ()), *mounts]}
 
 
 def _environment(patch: Patch, subject: Subject, sidecars: Sidecars, added: Added) -> None:
