@@ -146,7 +146,7 @@ class Metrics:
             labels=("resource",),
         )
         relists = CounterMetricFamily(
-            "kagenti_webhook_cache_relists", "Full lists after the first.", labels=("resource",)
+            "kagenti_webhook_cache_relists", "Full lists begun after the first, failed ones too.", labels=("resource",)
         )
         for resource, state in sorted(self._feeds().items()):
             objects.add_metric((resource,), state.objects)
