@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import orjson
+from pydantic import BaseModel, ValidationError
 
 from kagenti import errors
 from kagenti.core import settings
 from kagenti.core.settings.model import Finding, Layer, LayerName, Source
 from kagenti.core.workload import WorkloadRef
 from kagenti_api.v1alpha1 import wellknown
+from kagenti_api.v1alpha1.configs import ClusterPolicy, NamespacePolicy
 
 JSON = Any  # a raw manifest
 
@@ -203,11 +205,43 @@ def source_of(layer: LayerName, stored: Stored) -> Source:
     return Source(layer, KINDS[layer], stored.namespace, stored.name, stored.resource_version)
 
 
+def parse(layer: LayerName, manifest: Mapping[str, JSON]) -> Layer:
+    """Returns the layer of a raw manifest, whose policy is checked as strictly as its settings.
+
+    A policy that cannot be read makes the whole object unreadable: a misspelt Mandatory must not fail open. An
+    AgentRuntime has no policy; the API server prunes one, and so does this.
+
+    Raises:
+        ManifestError: Settings or policy do not validate; names object, field and value.
+    """
+    spec = manifest.get("spec")
+    if not isinstance(spec, Mapping) or spec.get("policy") is None:
+        return settings.parse_layer(layer, manifest)
+    model = _POLICIES.get(layer)
+    if model is None:
+        bare = {key: value for key, value in spec.items() if key != "policy"}
+        return settings.parse_layer(layer, {**manifest, "spec": bare})
+    try:
+        model.model_validate(spec["policy"])
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        path = ".".join(("spec", "policy", *map(str, first["loc"])))
+        metadata = manifest.get("metadata") or {}
+        source = Source(layer, KINDS[layer], metadata.get("namespace") or "", metadata.get("name") or "")
+        raise errors.ManifestError(
+            f"{source}: {path} is {str(first.get('input'))[:80]!r}: {first['msg']}; correct or remove it"
+        ) from problem
+    return settings.parse_layer(layer, manifest)
+
+
+_POLICIES: Final[Mapping[LayerName, type[BaseModel]]] = {"cluster": ClusterPolicy, "namespace": NamespacePolicy}
+
+
 def _parse(layer: LayerName, stored: Stored, last: Read | None) -> Read:
     source = source_of(layer, stored)
     try:
         manifest = manifest_of(layer, stored)
-        parsed = settings.parse_layer(layer, manifest)
+        parsed = parse(layer, manifest)
     except errors.ManifestError as error:
         text = str(error) if str(source) in str(error) else f"{source}: {error}"
         fault = Finding("ConfigInvalid", text, objects=(str(source),))

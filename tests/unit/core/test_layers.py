@@ -107,7 +107,9 @@ def test_a_mended_object_is_read_again() -> None:
 
 def test_the_type_of_the_agentruntime_is_read() -> None:
     """It classifies workloads without a type label."""
-    assert LayerCache().gather(cluster=None, namespace=None, runtimes=[runtime("w", type="tool")]).runtime_type == "tool"
+    assert (
+        LayerCache().gather(cluster=None, namespace=None, runtimes=[runtime("w", type="tool")]).runtime_type == "tool"
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,3 +149,38 @@ def test_the_cache_is_bounded() -> None:
     for number in range(10):
         cache.read("workload", runtime(f"a{number}"))
     assert len(cache) == 3
+
+
+@pytest.mark.parametrize(
+    ("reason", "policy"),
+    [
+        ("misspelt", {"injection": "mandatory"}),
+        ("not an object", []),
+        ("locks are text", {"locked": "trace"}),
+        ("a lock is a number", {"locked": [1]}),
+        ("an unknown path", {"locked": ["no.such.path"]}),
+    ],
+)
+def test_a_policy_that_cannot_be_read_fails_closed(reason: str, policy: JSON) -> None:
+    """What might have been Mandatory is not taken for Optional."""
+    read = LayerCache().read("namespace", config({"policy": policy}))
+    assert read.layer is None, reason
+    assert read.fault is not None
+    assert "spec.policy" in read.fault.message
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{"names": "team1"}, {"selector": {"matchLabels": []}}, {"names": ["team1"], "exempt": [{"kind": 1}]}, 5],
+)
+def test_a_namespace_rule_that_cannot_be_read_fails_closed(rule: JSON) -> None:
+    """The same for the cluster's rules."""
+    read = LayerCache().read("cluster", config({"policy": {"namespaces": [rule]}}, namespace=""))
+    assert read.layer is None
+
+
+def test_an_agentruntime_rules_nothing() -> None:
+    """A policy in an AgentRuntime is dropped, as the API server prunes it."""
+    read = LayerCache().read("workload", runtime("weather", policy={"locked": ["trace"], "injection": "Mandatory"}))
+    assert read.layer is not None
+    assert (read.layer.locked, read.layer.mandatory) == ((), False)

@@ -7,10 +7,11 @@ import dataclasses
 import datetime
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kagenti.core import envoy, inject, settings, sidecars, trigger
+from kagenti.core import envoy, inject, settings, trigger
+from kagenti.core.admission.memo import SidecarMemo
 from kagenti.core.installation import Installation
 from kagenti.core.layers import Sources
 from kagenti.core.settings.model import Finding, ResolvedSettings
@@ -31,6 +32,7 @@ class Context:
     mode: Mode
     installation: Installation
     resolver: settings.Resolver
+    sidecars: SidecarMemo = field(default_factory=SidecarMemo, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,7 @@ def _inject(
     now: datetime.datetime,
 ) -> Evaluation:
     locked = locked_paths(sources, mandatory=decision.mandatory)
-    values = settings.values_for(resolved, owner=subject.owner, service_account=subject.service_account)
-    built = sidecars.build(resolved, subject=subject, values=values, installation=context.installation, locked=locked)
+    built = context.sidecars.build(resolved, subject=subject, installation=context.installation, locked=locked)
     if built.empty:
         return _bare(trigger.nothing_left(decision, subject), subject, sources, resolved)
     redirects = wellknown.PROXY_INIT in built.names

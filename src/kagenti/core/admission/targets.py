@@ -95,8 +95,9 @@ def sentence(target: WorkloadRef, facts: TargetFacts, *, bare: str) -> str:
     if facts.pods == 0 and not facts.more:
         return f"targets {target}; no running pod predates this"
     count = f"{facts.pods}{'+' if facts.more else ''} running pod{'' if facts.pods == 1 and not facts.more else 's'}"
+    verb = "predates" if count.endswith("pod") else "predate"
     then = "they are evicted one by one" if bare == "Evict" else "they stay as they are until somebody replaces them"
-    return f"targets {target}; {count} predate this and have no sidecars from it: {then} (rollout.bare: {bare})"
+    return f"targets {target}; {count} {verb} this without its settings: {then} (rollout.bare: {bare})"
 
 
 def _running(pod: Mapping[str, JSON]) -> bool:

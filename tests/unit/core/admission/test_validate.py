@@ -78,7 +78,7 @@ def test_denied(why: str, manifest: JSON, cluster: Cluster, reason: str, says: l
     ("why", "manifest", "cluster", "mode", "target", "says"),
     [
         ("pods predate it", runtime(), Cluster(), "both", FOUND, "3 running pods predate this"),
-        ("one pod predates it", runtime(rollout={"bare": "None"}), Cluster(), "both", TargetFacts("found", pods=1), "1 running pod predate this and have no sidecars from it: they stay"),
+        ("one pod predates it", runtime(rollout={"bare": "None"}), Cluster(), "both", TargetFacts("found", pods=1), "1 running pod predates this without its settings: they stay"),
         ("no pod predates it", runtime(), Cluster(), "both", TargetFacts("found", pods=0), "no running pod predates this"),
         ("more than a page of pods", runtime(), Cluster(), "both", TargetFacts("found", pods=500, more=True), "500+ running pods"),
         ("pods not counted", runtime(), Cluster(), "both", TargetFacts("found"), "unknown"),

@@ -1,0 +1,109 @@
+"""What a validation reads, and the answers that both kinds of write share."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from kagenti import errors
+from kagenti.core import layers as gathering
+from kagenti.core import settings, trigger, validation
+from kagenti.core.admission import respond
+from kagenti.core.admission.evaluate import Context
+from kagenti.core.admission.respond import Answer
+from kagenti.core.admission.review import Request
+from kagenti.core.layers import Catalogue, LayerCache, Stored
+from kagenti.core.settings.model import Finding, Layer, LayerName, ResolvedSettings
+from kagenti_api.v1alpha1 import wellknown
+
+JSON = Any  # a raw manifest
+
+VALID: Final = "Valid"
+"""Reason code of a write that nothing forbids."""
+
+
+class View(Catalogue, Protocol):
+    """The catalogue with the one question more that configs ask."""
+
+    def runtimes(self, namespace: str | None) -> Iterable[Stored]:
+        """Returns the AgentRuntimes of a namespace, or all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a validation reads: the objects known to this process, parsed layers, and what is the same for all."""
+
+    view: View
+    layers: LayerCache
+    context: Context
+
+    def read(self, layer: LayerName, stored: Stored | None) -> Layer | None:
+        """Returns the layer in force of a stored object, None where it does not exist or cannot be read."""
+        return None if stored is None else self.layers.read(layer, stored).layer
+
+    def cluster(self) -> Layer | None:
+        """Returns the cluster's layer."""
+        return self.read("cluster", self.view.cluster_config())
+
+    def namespace(self, name: str) -> Layer | None:
+        """Returns a namespace's layer."""
+        return self.read("namespace", self.view.namespace_config(name))
+
+    def resolve(
+        self, namespace: str, *, cluster: Layer | None, config: Layer | None, runtime: Layer | None
+    ) -> ResolvedSettings:
+        """Returns the settings that these layers would give in that namespace."""
+        labels = self.view.namespace_labels(namespace) or {}
+        policy = settings.namespace_policy(cluster, config, name=namespace, labels=labels)
+        domain = self.context.installation.cluster_domain
+        return settings.resolve(cluster, config, runtime, policy=policy, cluster_domain=domain)
+
+    def coverage(self, namespace: str) -> trigger.Coverage:
+        """Returns how the webhook's entries cover a namespace."""
+        return trigger.coverage_of(
+            namespace,
+            labels=self.view.namespace_labels(namespace) or {},
+            selector=self.context.installation.namespace_selector,
+            release_namespace=self.context.installation.release_namespace,
+        )
+
+
+def manifest_of(request: Request, which: Mapping[str, JSON]) -> JSON:
+    """Returns the new or old object of a request as a manifest, its name and namespace filled in."""
+    metadata = {**(which.get("metadata") or {}), "namespace": request.namespace, "name": request.name}
+    if not request.name:
+        metadata["name"] = metadata.get("generateName") or ""
+    return {"apiVersion": wellknown.API_VERSION, "kind": request.kind, "metadata": metadata, "spec": which.get("spec")}
+
+
+def untouched(request: Request) -> bool:
+    """Whether an update leaves the spec alone, or the object is on its way out: neither is held up."""
+    if request.operation != "UPDATE":
+        return False
+    if (request.object.get("metadata") or {}).get("deletionTimestamp"):
+        return True
+    return bool(request.object.get("spec") == request.old_object.get("spec"))
+
+
+def parsed(layer: LayerName, request: Request, which: Mapping[str, JSON]) -> Layer | None:
+    """Returns the layer of an object that need not be valid: the old one of an update."""
+    try:
+        return gathering.parse(layer, manifest_of(request, which)) if which else None
+    except errors.ManifestError:
+        return None
+
+
+def said(findings: Iterable[Finding]) -> list[str]:
+    """Returns findings as warnings."""
+    return [f"{found.reason}: {found.message}" for found in findings]
+
+
+def denied(request: Request, findings: tuple[Finding, ...]) -> Answer:
+    """Returns the denial for findings, naming every object."""
+    names = ", ".join(sorted({name for found in findings for name in found.objects}))
+    message = f"{request.subject}: {validation.sentences(findings)}"
+    return respond.denied(request, reason=findings[0].reason, message=message, audit={"objects": names})
+
+
+def invalid(request: Request, error: errors.ManifestError) -> Answer:
+    """Returns the denial of an object that does not parse."""
+    return respond.denied(request, reason=validation.CONFIG_INVALID, message=str(error))
