@@ -243,7 +243,7 @@ class Running:
 async def eventually(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
     """Waits until the condition holds; fails at the deadline."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # conditions of other people's state have no event
+        while not condition():  # conditions of other people's state have no event
             await asyncio.sleep(0.005)
 
 
