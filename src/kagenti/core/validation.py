@@ -8,13 +8,15 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from kagenti.core.settings.model import Finding, ResolvedSettings, Source
+from kagenti.core.settings.model import Finding, Layer, ResolvedSettings, Source
 from kagenti.core.workload import WorkloadRef
 
 CONFLICT: Final = "Conflict"
 CONFIG_INVALID: Final = "ConfigInvalid"
 NOT_TOP_OWNER: Final = "NotTopOwner"
 UNSUPPORTED_TARGET: Final = "UnsupportedTarget"
+SENT_AS_OTLP: Final = "SentAsOtlp"
+EXPORTER_IGNORED: Final = "ExporterIgnored"
 OVERREACH: Final = ("LockViolation", "Unauthorised")
 """Reason codes of values that a layer may not set (``core.settings``)."""
 
@@ -50,6 +52,26 @@ def notes(candidate: Source, settings: ResolvedSettings) -> tuple[Finding, ...]:
     """Returns the other findings of a merge that name the candidate: remarks that change nothing."""
     name = str(candidate)
     return tuple(found for found in settings.findings if found.reason not in OVERREACH and name in found.objects)
+
+
+def exporters(layer: Layer) -> tuple[Finding, ...]:
+    """Returns what the author of a layer should know of its trace exporters (spec 04): nothing is refused for it."""
+    listed = layer.values.get("trace.exporters") or ()
+    name = str(layer.source)
+    found = [
+        Finding(
+            SENT_AS_OTLP,
+            f"trace.exporters: jaeger at {exporter['endpoint']!r} is sent as OTLP; name the collector's OTLP port (4317)",
+            "trace.exporters",
+            (name,),
+        )
+        for exporter in listed
+        if exporter["type"] == "jaeger"
+    ]
+    if len(listed) > 1:
+        message = f"trace.exporters: 1 of {len(listed)} is in effect, the first otlp one; the others are ignored"
+        found.append(Finding(EXPORTER_IGNORED, message, "trace.exporters", (name,)))
+    return tuple(found)
 
 
 def added(new: Iterable[Finding], old: Iterable[Finding]) -> tuple[Finding, ...]:

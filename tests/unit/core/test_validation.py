@@ -108,3 +108,22 @@ def test_target_kind(target: WorkloadRef, owned_by: WorkloadRef | None, reason: 
     """Kinds without pods, and kinds in the middle of a chain."""
     found = validation.target_kind(target, owned_by=owned_by)
     assert [finding.reason for finding in found] == ([reason] if reason else [])
+
+
+@pytest.mark.parametrize(
+    ("exporters", "reasons"),
+    [
+        (None, []),
+        ([], []),
+        ([{"type": "otlp", "endpoint": "otel:4317"}], []),
+        ([{"type": "jaeger", "endpoint": "jaeger:14250"}], ["SentAsOtlp"]),
+        (
+            [{"type": "otlp", "endpoint": "otel:4317"}, {"type": "jaeger", "endpoint": "jaeger:4317"}],
+            ["SentAsOtlp", "ExporterIgnored"],
+        ),
+    ],
+)
+def test_exporters(exporters: object, reasons: list[str]) -> None:
+    """What a person may not expect of the exporters that they set."""
+    layer = _layer(MINE, **({"trace__exporters": exporters} if exporters is not None else {}))
+    assert [found.reason for found in validation.exporters(layer)] == reasons

@@ -85,7 +85,7 @@ class ConfigWrite:
             return []
         resolved = self._settings(self.request.namespace, new, None)
         told = [f"{found.reason}: triggered pods will be denied: {found.message}" for found in resolved.errors]
-        return told + desk.said(validation.notes(new.source, resolved))
+        return told + desk.said((*validation.notes(new.source, resolved), *validation.exporters(new)))
 
     def _broken(self, new: Layer | None, old: Layer | None) -> list[str]:
         by_source = dict(self._runtimes())

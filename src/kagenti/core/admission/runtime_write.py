@@ -67,6 +67,7 @@ class RuntimeWrite:
         warnings = [f"{found.reason}: its pods will be denied: {found.message}" for found in resolved.errors]
         warnings += desk.said(validation.overreach(layer.source, resolved))
         warnings += desk.said(validation.notes(layer.source, resolved))
+        warnings += desk.said(validation.exporters(layer))
         if self.request.operation == "CREATE":
             warnings += self._on_creation()
         return warnings
