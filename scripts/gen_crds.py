@@ -118,13 +118,13 @@ class Generator:
             if raw.get("required"):
                 node["required"] = sorted(raw["required"])
             return
+        if "patternProperties" in raw:
+            raise NotStructural(f"{path}: patternProperties have no structural form; leave map keys unconstrained")
         values = raw.get("additionalProperties", True)
         if values is True:
             node["x-kubernetes-preserve-unknown-fields"] = True
             node.pop("maxProperties", None)
             return
-        if "patternProperties" in raw:
-            raise NotStructural(f"{path}: patternProperties have no structural form")
         node["additionalProperties"] = self._node(values, path=None, seen=seen)
 
     def _property(self, name: str, child: JSON, *, path: tuple[str, ...] | None, seen: tuple[str, ...]) -> JSON:

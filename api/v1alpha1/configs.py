@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from .fields import DELEGABLE_PATHS, SETTING_PATHS
 from .meta import Column, Conditions, KindMarks, LabelSelector, ObjectMeta, Propagations
@@ -14,8 +14,24 @@ VALID: Final = "Valid"  # False: ConfigInvalid
 POLICY_ENFORCED: Final = "PolicyEnforced"  # False: PolicyUnenforced
 POLICY_UNENFORCED: Final = "PolicyUnenforced"
 
-LockedPath = Annotated[str, Field(json_schema_extra={"enum": sorted(SETTING_PATHS)}, max_length=128)]
-DelegatedPath = Annotated[str, Field(json_schema_extra={"enum": sorted(DELEGABLE_PATHS)}, max_length=128)]
+
+def _one_of(paths: frozenset[str]) -> AfterValidator:
+    """Returns the check that a path is one of these; the schema lists them as an enum."""
+
+    def check(path: str) -> str:
+        if path not in paths:
+            raise ValueError("is not the path of a setting that may stand here")
+        return path
+
+    return AfterValidator(check)
+
+
+LockedPath = Annotated[
+    str, Field(json_schema_extra={"enum": sorted(SETTING_PATHS)}, max_length=128), _one_of(SETTING_PATHS)
+]
+DelegatedPath = Annotated[
+    str, Field(json_schema_extra={"enum": sorted(DELEGABLE_PATHS)}, max_length=128), _one_of(DELEGABLE_PATHS)
+]
 ONE_NAME: Final = Cel(
     "self.metadata.name == 'default'", "metadata.name must be 'default': there is one such object in its scope"
 )

@@ -72,7 +72,7 @@ class Requirement(Model):
 class LabelSelector(Model):
     """A selector over labels; all requirements must hold, an empty one selects everything."""
 
-    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=64)] | None = None
+    match_labels: Annotated[dict[str, LabelValue], Field(max_length=64)] | None = None
     """Labels that must have exactly these values."""
     match_expressions: Annotated[list[Requirement], Field(max_length=64)] | None = None
     """Further requirements."""

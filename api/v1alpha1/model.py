@@ -48,7 +48,8 @@ class Model(BaseModel):
     def _refuse_null(cls, data: Any) -> Any:  # Any: pydantic hands over the undecoded input
         """Refuses an explicit null, as the API server does for fields that are not nullable."""
         if isinstance(data, dict):
-            for key, value in data.items():
-                if value is None:
+            for name, field in cls.model_fields.items():
+                key = field.alias or name
+                if key in data and data[key] is None:
                     raise ValueError(f"{key} is null; leave the field out instead")
         return data

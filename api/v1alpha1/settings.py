@@ -365,9 +365,6 @@ class Integration(Model):
     """Prometheus."""
 
 
-AttributeKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9._\-/]+$")]
-
-
 class Trace(Model):
     """Observability of the workload."""
 
@@ -378,7 +375,7 @@ class Trace(Model):
     genai: GenAi | None = None
     """Generative AI instrumentation."""
     resource_attributes: Annotated[
-        Annotated[dict[AttributeKey, LongText], Field(max_length=64)] | None, Mark("restart", merge="mapByKey")
+        Annotated[dict[str, LongText], Field(max_length=64)] | None, Mark("restart", merge="mapByKey")
     ] = None
     """OpenTelemetry resource attributes; layers merge by key."""
     integration: Integration | None = None

@@ -7,7 +7,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-NAMED = re.compile(r"`((?:api|src|tests|docs|charts|examples|bench|scripts|generated)/[A-Za-z0-9_./-]*|(?:charts|examples)/[a-z]+)`")
+NAMED = re.compile(
+    r"`((?:api|src|tests|docs|charts|examples|bench|scripts|generated)/[A-Za-z0-9_./-]*|(?:charts|examples)/[a-z]+)`"
+)
 LINK = re.compile(r"\]\(((?!https?:)[^)#]+)\)")
 
 

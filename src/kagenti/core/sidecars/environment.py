@@ -91,7 +91,7 @@ def _resource(settings: ResolvedSettings, values: WorkloadValues) -> dict[str, s
         attributes["openinference.project.name"] = settings.text(f"{_PHOENIX}.projectName")
     result = {"OTEL_SERVICE_NAME": values.service_name}
     if attributes:
-        pairs = (f"{key}={quote(value, safe=' ')}" for key, value in sorted(attributes.items()))
+        pairs = (f"{quote(key, safe='/')}={quote(value, safe=' ')}" for key, value in sorted(attributes.items()))
         result["OTEL_RESOURCE_ATTRIBUTES"] = ",".join(pairs)
     return result
 

@@ -42,7 +42,9 @@ def operations(pod: JSON) -> tuple[JSON, ...]:
     subject = Subject(OWNER, pod)
     values = layering.values_for(RESOLVED, owner=OWNER, service_account=subject.service_account)
     made = sidecars.build(RESOLVED, subject=subject, values=values, installation=Installation())
-    result = inject.inject(subject, made, settings=RESOLVED, stamp=inject.Stamp("Label", "2030-01-01T00:00:00Z", "0.1.0", 1))
+    result = inject.inject(
+        subject, made, settings=RESOLVED, stamp=inject.Stamp("Label", "2030-01-01T00:00:00Z", "0.1.0", 1)
+    )
     assert isinstance(result, inject.Injection)
     return result.operations
 
@@ -53,7 +55,9 @@ def uninjected(pod: JSON) -> JSON:
 
 
 names = st.text("abcdefgh", min_size=1, max_size=6)
-entries = st.fixed_dictionaries({"name": st.sampled_from(["A", "B", "OTEL_SERVICE_NAME", "OTEL_TRACES_SAMPLER"])}, optional={"value": names})
+entries = st.fixed_dictionaries(
+    {"name": st.sampled_from(["A", "B", "OTEL_SERVICE_NAME", "OTEL_TRACES_SAMPLER"])}, optional={"value": names}
+)
 containers = st.fixed_dictionaries(
     {"name": names, "image": names},
     optional={
@@ -147,7 +151,9 @@ def _drop_volume(pod: JSON) -> None:
 
 
 def _change_environment(pod: JSON) -> None:
-    next(entry for entry in pod["spec"]["containers"][0]["env"] if entry["name"] == "OTEL_SERVICE_NAME")["value"] = "other"
+    next(entry for entry in pod["spec"]["containers"][0]["env"] if entry["name"] == "OTEL_SERVICE_NAME")["value"] = (
+        "other"
+    )
 
 
 def _add_container(pod: JSON) -> None:
@@ -192,10 +198,16 @@ def test_a_foreign_mutation_converges(mutate: Any, reason: str) -> None:
 def test_the_api_servers_own_additions_are_not_drift() -> None:
     """The service-account mount and another spelling of a quantity leave the patch empty."""
     pod = injected({"spec": {"containers": [{"name": "a", "image": "a"}]}})
-    mount = {"name": "kube-api-access-x7", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True}
+    mount = {
+        "name": "kube-api-access-x7",
+        "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+        "readOnly": True,
+    }
     for found in pod["spec"]["initContainers"]:
         found.setdefault("volumeMounts", []).append(mount)
-        found["resources"]["limits"]["cpu"] = {"100m": "0.1", "200m": "0.2", "1": "1000m"}[found["resources"]["limits"]["cpu"]]
+        found["resources"]["limits"]["cpu"] = {"100m": "0.1", "200m": "0.2", "1": "1000m"}[
+            found["resources"]["limits"]["cpu"]
+        ]
     assert operations(pod) == ()
 
 
@@ -204,7 +216,7 @@ def _corpus() -> list[Any]:
     for path in sorted(CORPORA.rglob("*.y*ml")) if CORPORA.exists() else []:
         try:
             documents = list(YAML(typ="safe", pure=True).load_all(path.read_text()))
-        except Exception:  # noqa: BLE001, S112  # some inputs of the corpus are broken on purpose
+        except Exception:  # noqa: S112  # some inputs of the corpus are broken on purpose
             continue
         for number, document in enumerate(documents):
             subject = subject_of(document, namespace="default") if isinstance(document, dict) else None

@@ -1,0 +1,177 @@
+"""Models and generated schemas: what is accepted, what is refused, and that both agree."""
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+
+from kagenti.core.selfchecks import check_object
+from kagenti_api.v1alpha1 import KINDS
+from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
+from tests.unit.api.manifests import EXAMPLES, INVALID, ROOT, VALID, expected, load
+
+JSON = Any  # a raw manifest, or a schema node
+CRDS = {
+    crd["spec"]["names"]["kind"]: crd
+    for crd in (YAML(typ="safe").load(path.read_text()) for path in (ROOT / "generated" / "crds").glob("*.yaml"))
+}
+SCHEMAS = {kind: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for kind, crd in CRDS.items()}
+MODELS: dict[str, type[BaseModel]] = {kind.__name__: kind for kind in KINDS}
+
+
+def schema_accepts(manifest: JSON) -> bool:
+    """Whether the generated schema accepts a manifest; sets are the one list type that jsonschema does not know."""
+    return not schema_faults(manifest)
+
+
+def schema_faults(manifest: JSON) -> list[str]:
+    """Returns what the generated schema has against a manifest: path and message."""
+    schema = SCHEMAS[manifest["kind"]]
+    faults = [
+        f"{'.'.join(map(str, fault.absolute_path))}: {fault.message}"
+        for fault in Draft202012Validator(schema).iter_errors(manifest)
+    ]
+    return faults + list(_duplicates(schema, manifest, ""))
+
+
+def _duplicates(schema: JSON, value: JSON, path: str) -> Any:
+    is_set = schema.get("x-kubernetes-list-type") == "set" and isinstance(value, list)
+    if is_set and len({repr(item) for item in value}) != len(value):
+        yield f"{path}: an item stands twice"
+    if isinstance(value, dict):
+        for key, child in value.items():
+            inner = schema.get("properties", {}).get(key)
+            if inner:
+                yield from _duplicates(inner, child, f"{path}.{key}".removeprefix("."))
+    if isinstance(value, list) and "items" in schema:
+        for item in value:
+            yield from _duplicates(schema["items"], item, path)
+
+
+def model_accepts(manifest: JSON) -> bool:
+    """Whether the model accepts a manifest."""
+    try:
+        MODELS[manifest["kind"]].model_validate(manifest)
+    except ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("path", [*VALID, *EXAMPLES], ids=lambda path: path.stem)
+def test_examples_are_accepted_unchanged(path: Path) -> None:
+    """Every example of the design and of our own, by schema, model and named checks."""
+    for manifest in load(path):
+        assert schema_faults(manifest) == []
+        assert model_accepts(manifest)
+        assert check_object(manifest) == ()
+
+
+def test_there_are_enough_faults_and_the_designs_examples() -> None:
+    """At least 30 invalid manifests; the four objects of the design."""
+    assert len(INVALID) >= 30  # the issue's figure
+    assert len(VALID) == 4  # the design's
+
+
+@pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
+def test_a_fault_is_refused_and_named(path: Path) -> None:
+    """By the schema, or by a named check in the words of the CEL rule; the model agrees with the schema."""
+    (manifest,) = load(path)
+    faults = schema_faults(manifest)
+    said = faults or [f"{finding.path}: {finding.message}" for finding in check_object(manifest)]
+    assert said, "accepted"
+    assert any(expected(path) in text for text in said) or expected(path).split(".")[-1] in " ".join(said), said
+    assert model_accepts(manifest) == (not faults)
+
+
+def _nodes(schema: JSON, path: str = "") -> Any:
+    yield path, schema
+    for key, child in schema.get("properties", {}).items():
+        yield from _nodes(child, f"{path}.{key}".removeprefix("."))
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from _nodes(schema[key], f"{path}[]")
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_api_conventions_hold(kind: str) -> None:
+    """Every field is described, every string, list and map bounded, every list has a type, nothing has a default."""
+    faults = []
+    for path, node in _nodes(SCHEMAS[kind]):
+        if path in ("apiVersion", "kind", "metadata") or not path:
+            continue
+        if "default" in node:
+            faults.append(f"{path} has a default")
+        if not path.endswith("[]") and not node.get("description"):
+            faults.append(f"{path} is not described")
+        if node.get("type") == "string" and not {"maxLength", "enum"} & set(node):
+            faults.append(f"{path} is unbounded text")
+        if node.get("type") == "array" and ("maxItems" not in node or "x-kubernetes-list-type" not in node):
+            faults.append(f"{path} is an unbounded or untyped list")
+        if "additionalProperties" in node and "maxProperties" not in node:
+            faults.append(f"{path} is an unbounded map")
+    assert faults == []
+
+
+@pytest.mark.parametrize("path", LAYERED_FIELDS)
+def test_every_layered_field_says_its_default_and_class(path: str) -> None:
+    """In all three layers the description publishes the marks."""
+    for kind in ("AgentRuntime", "AgentRuntimeConfig", "AgentRuntimeClusterConfig"):
+        node = SCHEMAS[kind]["properties"]["spec"]
+        for key in path.split("."):
+            node = node["properties"][key]
+        assert "Default: " in node["description"]
+        assert f"Class: {LAYERED_FIELDS[path].mark.class_}" in node["description"]
+
+
+# One right value or more for every pattern of the API, and near misses.
+TEXTS = (
+    "a", "A", "a.b", "a/b", "/a", "/a/*", "/*", "/", "*.a.b", "*.*", "a:1", "http://a.b", "https://a.b:1/c", "ftp://a", "30s",
+    "1", "50m", "64Mi", "unix:///a", "{{.PodName}}", "{{.Secret}}", "a b", "", "/.well-known/a.json", "Deployment", "apps/v1",
+    "v1", "x" * 300,
+)  # fmt: skip
+
+
+ODD = (None, True, -1, 0, 8080, 70000, 0.5, 1.5, "", "a", "*", [], {}, [1, 1], {"a": None})
+
+
+def instance(schema: JSON, dice: Random) -> JSON:
+    """Returns a value of a schema node: mostly right, now and then something else. Plain recursion, for speed."""
+    if dice.random() < 0.04:  # one node in 25 is wrong
+        return dice.choice(ODD)
+    if "enum" in schema:
+        return dice.choice(schema["enum"])
+    match schema.get("type"):
+        case "object" if "properties" in schema:
+            properties, required = schema["properties"], schema.get("required", ())
+            others = dice.sample(sorted(properties), k=min(len(properties), dice.randint(0, 3)))
+            return {
+                key: instance(properties[key], dice) for key in {*required, *others} if dice.random() < 0.97
+            }  # and one required key in 33 is missing
+        case "object":
+            inner = schema.get("additionalProperties") or {"type": "boolean"}
+            return {key: instance(inner, dice) for key in dice.sample(["a", "b.c", "d/e"], k=dice.randint(0, 2))}
+        case "array":
+            return [instance(schema["items"], dice) for _ in range(dice.randint(0, 3))]
+        case "integer":
+            return dice.randint(schema.get("minimum", 0), min(schema.get("maximum", 9), 70000))
+        case "number":
+            return dice.choice([0.25, 0.5, 0.999])
+        case "boolean":
+            return dice.random() < 0.5  # a coin
+    return dice.choice(TEXTS)
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+@settings(max_examples=150, deadline=None)
+@given(dice=st.randoms(use_true_random=False))
+def test_model_and_schema_agree(kind: str, dice: Random) -> None:
+    """Pydantic accepts an object if and only if the generated schema accepts it."""
+    spec = instance(SCHEMAS[kind]["properties"]["spec"], dice)
+    manifest = {"apiVersion": "kagenti.io/v1alpha1", "kind": kind, "metadata": {"name": "default"}, "spec": spec}
+    assert model_accepts(manifest) == schema_accepts(manifest), (spec, schema_faults(manifest))
