@@ -42,7 +42,7 @@ def test_the_designs_examples_are_accepted(path: Path, cluster: ControlPlane) ->
 
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
-def test_a_fault_is_refused_with_its_field(path: Path, cluster: ControlPlane) -> None:
+def test_a_fault_is_refused_with_its_field(path: Path, cluster: ControlPlane, place: str) -> None:
     """The API server's message names the field or says what to do."""
     done = dry_run(cluster, path)
     assert done.returncode != 0, done.stdout
@@ -77,7 +77,7 @@ def test_fields_can_be_selected(cluster: ControlPlane, place: str) -> None:
     "field", ["spec.identity.inbound.port", "spec.trace.sampling.rate", "spec.components.envoyProxy.image"]
 )
 def test_explain_is_useful(field: str, cluster: ControlPlane) -> None:
-    """kubectl explain says what a setting does, its default and its class."""
+    """The words of kubectl explain say what a setting does, its default and its class."""
     said = " ".join(cluster.kubectl("explain", f"agentruntime.{field}").split())
     assert "Default: " in said
     assert "Class: " in said
