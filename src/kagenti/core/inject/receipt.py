@@ -1,13 +1,11 @@
 """The receipt: what was injected, by which trigger, from which restart settings. Recorded, never trusted."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
-from kagenti.core import settings as layering
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.sidecars import Sidecars
 from kagenti.core.workload import Subject
@@ -81,7 +79,7 @@ def write(sidecars: Sidecars, added: Added, *, settings: ResolvedSettings, stamp
         "liveRevision": settings.live_revision,
         "containers": list(sidecars.names),
         "volumes": [volume["name"] for volume in sidecars.volumes],
-        "files": {key: hashlib.sha256(text.encode()).hexdigest() for key, text in sidecars.files.items()},
+        "files": dict(sidecars.file_hashes),
         "portMapping": {str(port): target for port, target in sidecars.port_mapping.items()},
         "probeBypasses": [{"path": path, "port": port} for path, port in sidecars.bypasses],
         "environment": {name: list(keys) for name, keys in added.environment.items() if keys},
@@ -89,6 +87,7 @@ def write(sidecars: Sidecars, added: Added, *, settings: ResolvedSettings, stamp
         "labels": list(added.labels),
         "imagePullSecrets": list(added.image_pull_secrets),
         "created": list(added.created),
-        "settings": layering.restart_part(settings),
     }
-    return layering.canonical({key: value for key, value in content.items() if value not in ([], {})}).decode()
+    kept = {key: value for key, value in content.items() if value not in ([], {})}
+    kept["settings"] = orjson.Fragment(settings.restart_json)
+    return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS).decode()

@@ -85,6 +85,7 @@ class ResolvedSettings:
 
     ``errors`` is not empty when the result is inconsistent: such settings must not be used to inject
     (reason ConfigInvalid). ``findings`` are values that a lock or missing authority made ineffective, and notes.
+    ``restart_json`` is the restart part as canonical JSON, made once for every receipt that carries it.
     """
 
     values: Mapping[str, JSON]
@@ -94,6 +95,7 @@ class ResolvedSettings:
     live_revision: str = ""
     restart_revision: str = ""
     layers: tuple[Source, ...] = field(default=())
+    restart_json: bytes = b""
 
     def __getitem__(self, path: str) -> JSON:
         """Returns the value at that path; raises KeyError for a path that has no value."""

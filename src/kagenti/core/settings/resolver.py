@@ -33,13 +33,15 @@ def resolve(
     derive(merged)
     errors = [*identity_provider.findings(merged, layers)]
     errors += consistency.faults(merged, layers, cluster_domain=cluster_domain, namespaces=namespaces)
+    restart_json = revision.canonical(revision.part(merged.values, "restart", "both"))
     return ResolvedSettings(
         values=MappingProxyType(merged.values),
         origins=MappingProxyType(merged.origins),
         findings=tuple(merged.findings),
         errors=tuple(errors),
         live_revision=revision.digest(revision.part(merged.values, "live", "both")),
-        restart_revision=revision.digest(revision.part(merged.values, "restart", "both")),
+        restart_revision=revision.hashed(restart_json),
+        restart_json=restart_json,
         layers=(BUILT_IN_LAYER.source, *(layer.source for layer in layers)),
     )
 

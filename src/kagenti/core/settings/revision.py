@@ -44,7 +44,12 @@ def canonical(value: JSON) -> bytes:
 
 def digest(value: JSON) -> str:
     """Returns the SHA-256 of the canonical JSON, in hex."""
-    return hashlib.sha256(canonical(value)).hexdigest()
+    return hashed(canonical(value))
+
+
+def hashed(content: bytes) -> str:
+    """Returns the SHA-256 of canonical JSON, in hex."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def short(revision: str) -> str:

@@ -1,5 +1,6 @@
 """The table of injected containers, and what follows from it. Another layout of containers is another table."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -63,6 +64,7 @@ class Sidecars:
     init_containers: tuple[dict[str, JSON], ...] = ()
     volumes: tuple[dict[str, JSON], ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    file_hashes: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     image_pull_secrets: tuple[str, ...] = ()
@@ -109,10 +111,12 @@ def build(
         return Sidecars()
     mounted = {mount["name"] for container in made for mount in container.get("volumeMounts") or ()}
     bypasses = tuple(dict.fromkeys((bypass.path, bypass.port) for bypass in ports.probe_bypasses(subject)))
+    files = storage.files(plan, mounted, installation=installation)
     return Sidecars(
         init_containers=made,
         volumes=tuple(storage.volumes(plan, mounted)),
-        files=storage.files(plan, mounted, installation=installation),
+        files=files,
+        file_hashes={key: hashlib.sha256(text.encode()).hexdigest() for key, text in files.items()},
         annotations=environment.annotations(settings),
         environment=environment.environment(settings, values),
         image_pull_secrets=settings.items("injection.imagePullSecrets"),
