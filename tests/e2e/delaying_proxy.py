@@ -40,6 +40,7 @@ class DelayingProxy:
         """Ends the thread."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
+        self._loop.close()
 
     def hold(self) -> None:
         """From now on, watches of the chosen path deliver nothing."""
@@ -75,6 +76,10 @@ class DelayingProxy:
             self._ready.set()
             await self._stop.wait()
             await runner.cleanup()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
     async def _forward(self, session: ClientSession, request: web.Request) -> web.StreamResponse:
         headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP}

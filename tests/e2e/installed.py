@@ -188,6 +188,10 @@ class Installed:
     def start(self) -> None:
         """Starts the webhook, registers it, and waits until the API server calls this very process."""
         self.webhook.start()
+        self.start_registered()
+
+    def start_registered(self) -> None:
+        """Registers the running webhook and waits until the API server calls this very process."""
         self._remove_configurations()
         self._apply(self.configurations())
         wait_until(self._called, 15, lambda: "the API server does not call the webhook")

@@ -13,8 +13,6 @@ import msgspec
 from kagenti.core.workload import WorkloadRef, group_of
 from kagenti_api.v1alpha1 import wellknown
 
-# Labels of namespaces that decisions read; others are not kept.
-_KEPT_LABELS: Final = (wellknown.PREFIX, "pod-security.kubernetes.io/", "kubernetes.io/metadata.name")
 _NOTHING: Final = msgspec.Raw(b"{}")
 
 
@@ -81,9 +79,6 @@ class Kind:
 def _stored(kind: str, raw: msgspec.Raw | bytes, *, with_spec: bool, with_labels: bool) -> StoredObject:
     wire = _wire.decode(raw)
     meta = wire.metadata
-    labels = {}
-    if with_labels and meta.labels:
-        labels = {key: value for key, value in meta.labels.items() if key.startswith(_KEPT_LABELS)}
     return StoredObject(
         kind=kind,
         namespace=meta.namespace,
@@ -93,7 +88,8 @@ def _stored(kind: str, raw: msgspec.Raw | bytes, *, with_spec: bool, with_labels
         creation_timestamp=meta.creation_timestamp,
         generation=meta.generation,
         deleting=meta.deletion_timestamp is not None,
-        labels=labels,
+        # All of them: policies and the chart's namespaceSelector may select by any label.
+        labels=(meta.labels or {}) if with_labels else {},
         target=_target_of(wire.spec, meta.namespace) if kind == "AgentRuntime" else None,
         spec=bytes(wire.spec) if with_spec else b"{}",
     )

@@ -175,3 +175,14 @@ def test_a_claimed_owner_that_does_not_hold_gives_no_identity_of_it(
     answer = api.create(manifest, dry_run=True)
     assert answer.ok, answer.message
     assert bare(answer.body)
+
+
+def test_mandatory_by_selector_reads_any_label_of_the_namespace(
+    install: Callable[..., Installed], api: ApiClient, team: Callable[..., str], cluster_config: Callable[[JSON], None]
+) -> None:
+    """A selector over a label of somebody else's prefix selects: such a policy must not fail open."""
+    install(mode="both")
+    namespace = team(labels={"example.com/tier": "agents"})
+    selector = {"matchExpressions": [{"key": "example.com/tier", "operator": "In", "values": ["agents"]}]}
+    cluster_config({"policy": {"namespaces": [{"selector": selector, "injection": "Mandatory"}]}})
+    wait_until(lambda: injected(api.create(pod(namespace, "probe"), dry_run=True).body), 10, lambda: "not in force")

@@ -1,5 +1,6 @@
 """JSON patch operations built from the received object: never a diff, never a typed round trip (RFC 6902, RFC 6901)."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ JSON = Any  # a part of a raw object, or an operation on it
 Operation = dict[str, JSON]
 
 
+@functools.lru_cache(maxsize=4096)
 def pointer(*keys: str | int) -> str:
     """Returns the JSON pointer of these keys (RFC 6901 section 3)."""
     return "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in keys)

@@ -1,0 +1,1 @@
+"""Benches: real processes on a real API server; each prints a table and writes a plot."""
