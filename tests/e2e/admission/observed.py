@@ -78,5 +78,5 @@ def _verdict(annotations: Mapping[str, str], name: str) -> Verdict:
         trigger=annotations.get(f"{entry}/trigger", ""),
         entry=entry,
         name=name,
-        workload=annotations.get(f"{entry}/workload", ""),
+        workload=annotations.get(f"{entry}/owner", ""),
     )
