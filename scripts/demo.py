@@ -16,12 +16,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.e2e.admission.manifests import config, runtime, workload  # noqa: E402  # the path above comes first
-from tests.e2e.admission.observed import OURS, receipt, verdicts  # noqa: E402
-from tests.e2e.api_client import ApiClient  # noqa: E402
-from tests.e2e.installed import Installed, Options, installed  # noqa: E402
-from tests.e2e.plane.control_plane import ControlPlane  # noqa: E402
-from tests.e2e.plane.waiting import wait_until  # noqa: E402
+from tests.e2e.admission.manifests import config, runtime, workload  # the path above comes first
+from tests.e2e.admission.observed import OURS, receipt, verdicts
+from tests.e2e.api_client import ApiClient
+from tests.e2e.installed import Installed, Options, installed
+from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.waiting import wait_until
 
 JSON = Any  # a Kubernetes object as received
 NAMESPACE = "team1"

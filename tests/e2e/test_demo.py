@@ -15,8 +15,14 @@ DEADLINE = 120  # seconds
     ("mode", "expected"),
     [
         ("label", [("inject", "Label", "Label"), ("allow", "not called", None), ("allow", "not called", None)]),
-        ("cr", [("allow", "LabelIgnored", None), ("inject", "AgentRuntime", "AgentRuntime"), ("allow", "NoTrigger", None)]),
-        ("both", [("inject", "Label", "Label"), ("inject", "AgentRuntime", "AgentRuntime"), ("allow", "NoTrigger", None)]),
+        (
+            "cr",
+            [("allow", "LabelIgnored", None), ("inject", "AgentRuntime", "AgentRuntime"), ("allow", "NoTrigger", None)],
+        ),
+        (
+            "both",
+            [("inject", "Label", "Label"), ("inject", "AgentRuntime", "AgentRuntime"), ("allow", "NoTrigger", None)],
+        ),
     ],
 )
 def test_the_demo_shows_the_main_job(mode: str, expected: list[tuple[str, str, str | None]], tmp_path: Path) -> None:
