@@ -11,6 +11,38 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: webhook
 {{- end }}
 
+{{- define "kagenti.image" -}}
+{{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{- /* What the schema cannot say: values that contradict each other, or that this version cannot honour. */}}
+{{- define "kagenti.check" -}}
+{{- if eq .Values.certificates.mode "selfManaged" }}
+{{- fail "certificates.mode is \"selfManaged\": it needs the operator, which this version of the chart does not have; use certManager or provided" }}
+{{- end }}
+{{- if and (eq .Values.certificates.mode "provided") (not .Values.certificates.caBundle) }}
+{{- fail "certificates.mode is \"provided\" and certificates.caBundle is empty: set it to the PEM of the CA that signed tls.crt" }}
+{{- end }}
+{{- if and (eq .Values.certificates.mode "certManager") .Values.certificates.caBundle }}
+{{- fail "certificates.mode is \"certManager\" and certificates.caBundle is set: cert-manager writes the caBundle; remove it, or use provided" }}
+{{- end }}
+{{- range (.Values.webhook.namespaceSelector | default dict).matchExpressions }}
+{{- if and (has .operator (list "In" "NotIn")) (not .values) }}
+{{- fail (printf "webhook.namespaceSelector: operator %s of key %q needs values" .operator .key) }}
+{{- end }}
+{{- if and (has .operator (list "Exists" "DoesNotExist")) .values }}
+{{- fail (printf "webhook.namespaceSelector: operator %s of key %q takes no values" .operator .key) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "kagenti.webhookAnnotations" -}}
+{{- if eq .Values.certificates.mode "certManager" }}
+annotations:
+  cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/kagenti-webhook
+{{- end }}
+{{- end }}
+
 {{- define "kagenti.clientConfig" -}}
 service:
   name: kagenti-webhook
@@ -32,15 +64,32 @@ caBundle: {{ b64enc . }}
 {{- end }}
 
 {{- define "kagenti.crNamespaceSelector" -}}
-{{- with .Values.webhook.namespaceSelector.matchLabels }}
+{{- $selector := .Values.webhook.namespaceSelector | default dict }}
+{{- with $selector.matchLabels }}
 matchLabels:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 matchExpressions:
   {{- include "kagenti.excludedNamespaces" . | nindent 2 }}
-  {{- with .Values.webhook.namespaceSelector.matchExpressions }}
+  {{- with $selector.matchExpressions }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end }}
+
+{{- /* The same selector in kubectl's syntax, so that the process can say which namespaces are enrolled. */}}
+{{- define "kagenti.selectorText" -}}
+{{- $selector := .Values.webhook.namespaceSelector | default dict }}
+{{- $parts := list }}
+{{- range $key, $value := $selector.matchLabels }}
+{{- $parts = append $parts (printf "%s=%s" $key $value) }}
+{{- end }}
+{{- range $selector.matchExpressions }}
+{{- $text := .key }}
+{{- if eq .operator "DoesNotExist" }}{{ $text = printf "!%s" .key }}{{ end }}
+{{- if has .operator (list "In" "NotIn") }}{{ $text = printf "%s %s (%s)" .key (lower .operator) (join "," .values) }}{{ end }}
+{{- $parts = append $parts $text }}
+{{- end }}
+{{- join "," $parts }}
 {{- end }}
 
 {{- define "kagenti.podRules" -}}
@@ -69,14 +118,17 @@ matchExpressions:
   scope: Namespaced
 {{- end }}
 
-{{- /* CEL: the label in either place of the new or the old object. */}}
+{{- /* CEL: the label on the workload or on its template, in the new or the old object. */}}
 {{- define "kagenti.labelCondition" -}}
 {{- $places := list -}}
 {{- range $object := list "object" "oldObject" -}}
-{{- $has := printf "(%s != null && has(%s.metadata.labels) && 'kagenti.io/inject' in %s.metadata.labels)" $object $object $object -}}
-{{- $template := printf "(%s != null && has(%s.spec.template) && has(%s.spec.template.metadata) && has(%s.spec.template.metadata.labels) && 'kagenti.io/inject' in %s.spec.template.metadata.labels)" $object $object $object $object $object -}}
-{{- $job := printf "(%s != null && has(%s.spec.jobTemplate) && has(%s.spec.jobTemplate.spec.template.metadata) && has(%s.spec.jobTemplate.spec.template.metadata.labels) && 'kagenti.io/inject' in %s.spec.jobTemplate.spec.template.metadata.labels)" $object $object $object $object $object -}}
-{{- $places = concat $places (list $has $template $job) -}}
+{{- range $path := list "" ".spec.template" ".spec.jobTemplate.spec.template" -}}
+{{- $at := printf "%s%s" $object $path -}}
+{{- $there := "" -}}
+{{- if eq $path ".spec.template" }}{{ $there = printf "has(%s.spec.template) && " $object }}{{ end -}}
+{{- if hasPrefix ".spec.jobTemplate" $path }}{{ $there = printf "has(%s.spec.jobTemplate) && " $object }}{{ end -}}
+{{- $places = append $places (printf "(%s != null && %shas(%s.metadata) && has(%s.metadata.labels) && 'kagenti.io/inject' in %s.metadata.labels)" $object $there $at $at $at) -}}
+{{- end -}}
 {{- end -}}
 {{- join " || " $places -}}
 {{- end }}

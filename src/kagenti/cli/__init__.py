@@ -131,6 +131,9 @@ def webhook(
     client_ca: Annotated[Path | None, typer.Option(help="CA of the API server's client certificate.")] = None,
     release_namespace: Annotated[str, typer.Option(envvar="KAGENTI_RELEASE_NAMESPACE")] = "kagenti-system",
     cluster_domain: Annotated[str, typer.Option(envvar="KAGENTI_CLUSTER_DOMAIN")] = "cluster.local",
+    namespace_selector: Annotated[
+        str, typer.Option(envvar="KAGENTI_NAMESPACE_SELECTOR", help="Which namespaces the cr entry covers.")
+    ] = "kagenti.io/enrolled=true",
     webhook_configuration: Annotated[str, typer.Option(help="Check our leaf against its caBundle.")] = "",
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
     shutdown_grace: Annotated[float, typer.Option(help="Seconds to go on serving after SIGTERM.")] = 5.0,
@@ -154,6 +157,7 @@ def webhook(
             cluster_domain=cluster_domain,
             xds_host=f"kagenti-xds.{release_namespace}.svc",
             version=__version__,
+            namespace_selector=namespace_selector,
         ),
         webhook_configuration=webhook_configuration,
         kubeconfig=kubeconfig,

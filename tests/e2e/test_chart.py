@@ -1,0 +1,373 @@
+"""The chart: rendered by the real helm for every mode and target, and read back from the real API server."""
+
+import functools
+import subprocess
+import sys
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import orjson
+import pytest
+from ruamel.yaml import YAML
+
+from tests.e2e.installed import RELEASE_NAMESPACE, ROOT
+from tests.e2e.plane.binaries import helm
+from tests.e2e.plane.certificates import mint_authority
+from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.waiting import wait_until
+
+JSON = Any  # a Kubernetes object
+CHART = ROOT / "charts" / "kagenti"
+CA = mint_authority("chart test").certificate_pem
+CA = CA.decode() if isinstance(CA, bytes) else CA
+PROVIDED = ("--set", "certificates.mode=provided", "--set-string", f"certificates.caBundle={CA}")
+SHAPES = [(mode, target) for mode in ("label", "cr", "both") for target in ("pods", "workloads")]
+
+# What only the API server can know: assigned addresses, and the alias that it keeps for clients of 2015.
+ASSIGNED = {
+    "Service": ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"),
+    "Deployment": ("template.spec.serviceAccount",),
+}
+SERVER_METADATA = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
+
+
+def run_helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs helm."""
+    return subprocess.run([str(helm()), *arguments], capture_output=True, text=True, check=False)
+
+
+def render(*values: str) -> list[JSON]:
+    """Returns what helm renders with these values; fails with helm's message."""
+    done = run_helm("template", "kagenti", str(CHART), "-n", RELEASE_NAMESPACE, "--kube-version", "1.36.3", *values)
+    assert done.returncode == 0, done.stderr
+    return [document for document in YAML(typ="safe", pure=True).load_all(StringIO(done.stdout)) if document]
+
+
+@functools.cache
+def shaped(mode: str, target: str) -> list[JSON]:
+    """Returns the rendering of a mode and target, with a certificate of ours."""
+    return render("--set", f"webhook.triggerMode={mode},webhook.target={target}", *PROVIDED)
+
+
+def identity(document: JSON) -> str:
+    """Returns kind and name."""
+    return f"{document['kind']}/{document['metadata']['name']}"
+
+
+@pytest.fixture(scope="module")
+def place(cluster: ControlPlane) -> Iterator[ControlPlane]:
+    """The plane with our kinds, the release's namespace and no webhook configuration, before and after."""
+
+    def clear() -> None:
+        for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration"):
+            cluster.kubectl("delete", kind, "--all", "--ignore-not-found")
+
+    clear()
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": RELEASE_NAMESPACE}}
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=orjson.dumps(namespace).decode())
+    yield cluster
+    clear()
+
+
+def apply(plane: ControlPlane, documents: list[JSON], *flags: str) -> list[JSON]:
+    """Applies documents server-side and returns them as the API server then has them."""
+    text = orjson.dumps({"apiVersion": "v1", "kind": "List", "items": documents}).decode()
+    command = ("apply", "--server-side", "--force-conflicts", "-n", RELEASE_NAMESPACE, "-o", "json", "-f", "-", *flags)
+    answer = orjson.loads(plane.kubectl(*command, stdin=text))
+    items: list[JSON] = answer.get("items", [answer])
+    return items
+
+
+def without(document: JSON, *paths: str) -> JSON:
+    """Returns a copy without these dotted paths."""
+    copy = orjson.loads(orjson.dumps(document))
+    for path in paths:
+        *parents, last = path.split(".")
+        node = copy
+        for key in parents:
+            node = node.get(key, {})
+        node.pop(last, None)
+    return copy
+
+
+def own_part(document: JSON) -> JSON:
+    """Returns what the chart is to decide: everything but status, server's metadata and assigned fields."""
+    kept = without(document, "status", *(f"metadata.{key}" for key in SERVER_METADATA))
+    if not kept["metadata"].get("annotations"):
+        kept["metadata"].pop("annotations", None)
+    if document["kind"] == "Deployment":
+        kept["metadata"].get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
+        if not kept["metadata"].get("annotations"):
+            kept["metadata"].pop("annotations", None)
+    return without(kept, *(f"spec.{path}" for path in ASSIGNED.get(document["kind"], ())))
+
+
+def test_lint_finds_nothing() -> None:
+    """Helm lint --strict, with the default values and with a certificate of one's own."""
+    for values in ((), PROVIDED):
+        done = run_helm("lint", "--strict", str(CHART), *values)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("mode", "target"), SHAPES)
+def test_the_api_server_adds_nothing_to_what_is_rendered(mode: str, target: str, place: ControlPlane) -> None:
+    """Dry-run, then really: every defaulted field is spelled out, so that GitOps tools see no drift."""
+    documents = shaped(mode, target)
+    apply(place, documents, "--dry-run=server")
+    stored = {identity(document): own_part(document) for document in apply(place, documents)}
+    assert stored == {identity(document): own_part(document) for document in documents}
+
+
+@pytest.mark.parametrize(("mode", "target"), SHAPES)
+def test_applying_twice_changes_nothing(mode: str, target: str, place: ControlPlane) -> None:
+    """The second application leaves every object at its version (a Deployment's status moves by itself)."""
+    documents = [document for document in shaped(mode, target) if document["kind"] != "Deployment"]
+    before, after = apply(place, documents), apply(place, documents)
+    versions = [{identity(d): d["metadata"]["resourceVersion"] for d in found} for found in (before, after)]
+    assert versions[0] == versions[1]
+
+
+def entries(mode: str, target: str) -> dict[str, JSON]:
+    """Returns the rendered mutating entries by name."""
+    (configuration,) = [d for d in shaped(mode, target) if d["kind"] == "MutatingWebhookConfiguration"]
+    return {entry["name"]: entry for entry in configuration["webhooks"]}
+
+
+NEVER = [
+    {
+        "key": "kubernetes.io/metadata.name",
+        "operator": "NotIn",
+        "values": ["kube-system", "kube-public", "kube-node-lease", RELEASE_NAMESPACE],
+    },
+    {"key": "kagenti.io/break-glass", "operator": "DoesNotExist"},
+]
+ENROLLED = {"kagenti.io/enrolled": "true"}
+LABELLED = {"matchExpressions": [{"key": "kagenti.io/inject", "operator": "Exists"}]}
+UNLABELLED = {"matchExpressions": [{"key": "kagenti.io/inject", "operator": "DoesNotExist"}]}
+# (mode, target): {entry: (objectSelector, namespaceSelector.matchLabels, names of matchConditions)}; spec 03's table.
+TABLE: dict[tuple[str, str], dict[str, tuple[JSON, JSON, list[str]]]] = {
+    ("label", "pods"): {"inject-label.kagenti.io": (LABELLED, None, ["not-a-mirror-pod"])},
+    ("cr", "pods"): {"inject-cr.kagenti.io": ({}, ENROLLED, ["not-a-mirror-pod"])},
+    ("both", "pods"): {
+        "inject-label.kagenti.io": (LABELLED, None, ["not-a-mirror-pod"]),
+        "inject-cr.kagenti.io": (UNLABELLED, ENROLLED, ["not-a-mirror-pod"]),
+    },
+    ("label", "workloads"): {"inject-label.kagenti.io": ({}, None, ["not-being-deleted", "labelled"])},
+    ("cr", "workloads"): {"inject-cr.kagenti.io": ({}, ENROLLED, ["not-being-deleted"])},
+    ("both", "workloads"): {
+        "inject-label.kagenti.io": ({}, None, ["not-being-deleted", "labelled"]),
+        "inject-cr.kagenti.io": ({}, ENROLLED, ["not-being-deleted", "not-labelled"]),
+    },
+}
+
+
+@pytest.mark.parametrize(("mode", "target"), SHAPES)
+def test_the_entries_are_those_of_the_table(mode: str, target: str) -> None:
+    """Selectors, conditions and what is the same for all, for each mode and target."""
+    found = entries(mode, target)
+    assert {
+        name: (
+            entry["objectSelector"],
+            entry["namespaceSelector"].get("matchLabels"),
+            [condition["name"] for condition in entry["matchConditions"]],
+        )
+        for name, entry in found.items()
+    } == TABLE[mode, target]
+    for entry in found.values():
+        assert entry["namespaceSelector"]["matchExpressions"] == NEVER
+        assert (entry["failurePolicy"], entry["timeoutSeconds"], entry["matchPolicy"]) == ("Fail", 5, "Equivalent")
+        assert (entry["reinvocationPolicy"], entry["sideEffects"]) == ("IfNeeded", "None")
+        assert {rule["scope"] for rule in entry["rules"]} == {"Namespaced"}
+        assert entry["clientConfig"]["service"]["path"] == f"/mutate/{target}"
+
+
+def test_validation_and_advice_fail_open_and_mutate_nothing() -> None:
+    """Both stand in a validating configuration with failurePolicy Ignore; advice costs a second at most."""
+    (configuration,) = [d for d in shaped("both", "pods") if d["kind"] == "ValidatingWebhookConfiguration"]
+    assert {
+        entry["name"]: (entry["failurePolicy"], entry["timeoutSeconds"], entry["clientConfig"]["service"]["path"])
+        for entry in configuration["webhooks"]
+    } == {
+        "validate.kagenti.io": ("Ignore", 5, "/validate"),
+        "advise.kagenti.io": ("Ignore", 1, "/advise"),
+    }
+
+
+BAD = {
+    "mode": (("--set", "webhook.triggerMode=labels"), "'label', 'cr', 'both'"),
+    "target": (("--set", "webhook.target=pod"), "'pods', 'workloads'"),
+    "consistency": (("--set", "webhook.consistency=eventual"), "'strict', 'cached'"),
+    "policy": (("--set", "webhook.failurePolicy=Never"), "'Fail', 'Ignore'"),
+    "replicas": (("--set", "webhook.replicas=0"), "minimum: got 0, want 1"),
+    "port": (("--set", "webhook.port=443"), "minimum: got 443, want 1,024"),
+    "unknown value": (("--set", "webhook.triggermode=cr"), "additional properties 'triggermode' not allowed"),
+    "digest": (("--set", "image.digest=latest"), "does not match pattern"),
+    "label value": (("--set", "webhook.namespaceSelector.matchLabels.a=b c"), "does not match pattern"),
+    "operator": (
+        ("--set", "webhook.namespaceSelector.matchExpressions[0].key=a,"
+                  "webhook.namespaceSelector.matchExpressions[0].operator=Equals"),
+        "'In', 'NotIn', 'Exists', 'DoesNotExist'",
+    ),
+    "no values": (
+        ("--set", "webhook.namespaceSelector.matchExpressions[0].key=a,"
+                  "webhook.namespaceSelector.matchExpressions[0].operator=In"),
+        'operator In of key "a" needs values',
+    ),
+    "self-managed": (("--set", "certificates.mode=selfManaged"), "needs the operator"),
+    "no bundle": (("--set", "certificates.mode=provided"), "set it to the PEM of the CA"),
+    "two authorities": (("--set", "certificates.caBundle=x"), "cert-manager writes the caBundle"),
+    "old Kubernetes": (("--kube-version", "1.31.0"), "kubeVersion: >=1.32.0-0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_value_is_refused_with_what_is_allowed(case: str) -> None:
+    """Nothing is rendered, and the message names the value or says what to do."""
+    values, message = BAD[case]
+    done = run_helm("template", "kagenti", str(CHART), "--kube-version", "1.36.3", *values)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+def test_cert_manager_gets_a_ca_that_outlives_its_leaves() -> None:
+    """No caBundle is rendered; both configurations ask for it to be injected; the leaf is signed by a CA."""
+    documents = {identity(document): document for document in render()}
+    for kind in ("MutatingWebhookConfiguration/kagenti-injector", "ValidatingWebhookConfiguration/kagenti-validator"):
+        annotations = documents[kind]["metadata"]["annotations"]
+        assert annotations == {"cert-manager.io/inject-ca-from": f"{RELEASE_NAMESPACE}/kagenti-webhook"}
+        assert all("caBundle" not in entry["clientConfig"] for entry in documents[kind]["webhooks"])
+    assert documents["Certificate/kagenti-webhook-ca"]["spec"]["isCA"] is True
+    assert documents["Issuer/kagenti-webhook"]["spec"] == {"ca": {"secretName": "kagenti-webhook-ca"}}
+    leaf = documents["Certificate/kagenti-webhook"]["spec"]
+    assert leaf["dnsNames"][0] == f"kagenti-webhook.{RELEASE_NAMESPACE}.svc"
+    given = render("--set", "certificates.issuerRef.name=corp,certificates.issuerRef.kind=ClusterIssuer")
+    assert [identity(document) for document in given if document["kind"] in ("Issuer", "Certificate")] == [
+        "Certificate/kagenti-webhook"
+    ]
+
+
+def test_the_process_is_told_what_the_configuration_selects() -> None:
+    """The namespace selector reaches the webhook in kubectl's syntax, with values that differ from the defaults."""
+    values = "webhook.namespaceSelector.matchLabels=null"
+    for index, (key, operator) in enumerate((("team", "In"), ("x", "NotIn"), ("y", "Exists"), ("z", "DoesNotExist"))):
+        values += f",webhook.namespaceSelector.matchExpressions[{index}].key={key}"
+        values += f",webhook.namespaceSelector.matchExpressions[{index}].operator={operator}"
+        if operator.endswith("In"):
+            values += f",webhook.namespaceSelector.matchExpressions[{index}].values={{a,b}}"
+    documents = {identity(document): document for document in render("--set", values)}
+    (container,) = documents["Deployment/kagenti-webhook"]["spec"]["template"]["spec"]["containers"]
+    assert "--namespace-selector=team in (a,b),x notin (a,b),y,!z" in container["args"]
+
+
+def test_every_flag_of_the_deployment_is_one_of_the_command() -> None:
+    """The rendered arguments start the real program, which then misses nothing but its certificate."""
+    (deployment,) = [document for document in shaped("cr", "workloads") if document["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    command = [sys.executable, "-m", "kagenti", *container["args"], "--kubeconfig", str(ROOT / "none")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 2, done.stderr
+    assert "does not exist" in done.stderr or "cannot be read" in done.stderr
+    assert "No such option" not in done.stderr
+
+
+RIGHTS = [
+    ("admin", "create", "agentruntimes.kagenti.io", True, "writes AgentRuntimes, as workloads"),
+    ("edit", "create", "agentcards.kagenti.io", True, "writes AgentCards"),
+    ("view", "create", "agentruntimes.kagenti.io", False, "only reads"),
+    ("view", "list", "agentruntimeconfigs.kagenti.io", True, "sees where a value comes from"),
+    ("edit", "list", "agentruntimeconfigs.kagenti.io", True, "sees it too"),
+    ("edit", "update", "agentruntimeconfigs.kagenti.io", False, "the namespace layer is the platform's"),
+    ("admin", "update", "agentruntimeconfigs.kagenti.io", False, "unless it delegates"),
+    ("kagenti-config-editor", "update", "agentruntimeconfigs.kagenti.io", True, "the platform's own role"),
+]
+
+
+@pytest.fixture(scope="module")
+def people(place: ControlPlane) -> ControlPlane:
+    """A user for each role, bound in namespace default, with the chart's roles aggregated."""
+    apply(place, [document for document in shaped("both", "pods") if document["kind"].startswith("ClusterRole")])
+    for role in {role for role, *_ in RIGHTS}:
+        place.kubectl("delete", "rolebinding", f"is-{role}", "-n", "default", "--ignore-not-found")
+        place.kubectl("create", "rolebinding", f"is-{role}", "-n", "default", f"--clusterrole={role}", f"--user={role}")
+    for role in ("admin", "edit", "view"):
+        wait_until(
+            lambda role=role: allowed(place, role, "list", "agentruntimes.kagenti.io"),
+            10,
+            lambda: "roles are not aggregated",
+        )
+    return place
+
+
+def allowed(plane: ControlPlane, user: str, verb: str, resource: str) -> bool:
+    """Asks the API server's authorizer whether a user may do something in namespace default."""
+    command = [str(plane.binaries.kubectl), "--kubeconfig", str(plane.kubeconfig), "auth", "can-i", verb, resource]
+    done = subprocess.run([*command, "-n", "default", f"--as={user}"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() == "yes"
+
+
+@pytest.mark.parametrize(("role", "verb", "resource", "expected", "reason"), RIGHTS)
+def test_roles_write_what_the_trust_model_says(
+    role: str, verb: str, resource: str, expected: bool, reason: str, people: ControlPlane
+) -> None:
+    """Aggregated roles, asked of the API server; ``reason`` says why."""
+    assert allowed(people, role, verb, resource) is expected, reason
+
+
+def test_the_webhooks_account_reads_and_nothing_else() -> None:
+    """No verb that writes, no Secret, no ConfigMap, no wildcard."""
+    (role,) = [d for d in shaped("both", "pods") if identity(d) == "ClusterRole/kagenti-webhook"]
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} <= {"get", "list", "watch"}
+    resources = {resource for rule in role["rules"] for resource in rule["resources"]}
+    assert resources.isdisjoint({"secrets", "configmaps", "*"})
+
+
+def test_helm_installs_upgrades_and_uninstalls(place: ControlPlane) -> None:
+    """With the real helm on the real API server: an upgrade with the same values changes no object of ours."""
+    for document in shaped("both", "pods"):
+        scope = ("-n", RELEASE_NAMESPACE) if document["metadata"].get("namespace") else ()
+        place.kubectl("delete", document["kind"], document["metadata"]["name"], "--ignore-not-found", *scope)
+    place.kubectl("delete", "agentruntimeclusterconfig", "default", "--ignore-not-found")
+    common = ("--kubeconfig", str(place.kubeconfig), "-n", RELEASE_NAMESPACE)
+    values = (*PROVIDED, "--set", "clusterConfig.identity.spiffe.trustDomain=prod.example.org")
+
+    def succeed(*arguments: str) -> str:
+        done = run_helm(*arguments, *common)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    try:
+        said = succeed("install", "kagenti", str(CHART), *values)
+        assert "kubectl label namespace" in said
+        versions = _versions(place)
+        succeed("upgrade", "kagenti", str(CHART), *values)
+        assert _versions(place) == versions
+        succeed("upgrade", "kagenti", str(CHART), *values, "--set", "webhook.triggerMode=label")
+        succeed("rollback", "kagenti", "1")
+        configuration = orjson.loads(
+            place.kubectl("get", "mutatingwebhookconfiguration", "kagenti-injector", "-o", "json")
+        )
+        assert [entry["name"] for entry in configuration["webhooks"]] == [
+            "inject-label.kagenti.io",
+            "inject-cr.kagenti.io",
+        ]
+    finally:
+        run_helm("uninstall", "kagenti", *common)
+    kept = orjson.loads(place.kubectl("get", "agentruntimeclusterconfig", "default", "-o", "json"))
+    assert kept["spec"] == {"identity": {"spiffe": {"trustDomain": "prod.example.org"}}}
+    place.kubectl("delete", "agentruntimeclusterconfig", "default")
+    left = place.kubectl("get", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "-o", "name").split()
+    assert left == []
+
+
+def _versions(plane: ControlPlane) -> dict[str, str]:
+    kinds = "mutatingwebhookconfiguration,validatingwebhookconfiguration,clusterrole,service,agentruntimeclusterconfig"
+    listed = orjson.loads(plane.kubectl("get", kinds, "-A", "-o", "json"))["items"]
+    return {
+        identity(item): item["metadata"]["resourceVersion"]
+        for item in listed
+        if "kagenti" in item["metadata"]["name"] or item["metadata"]["name"] == "default"
+    }

@@ -1,0 +1,82 @@
+"""The chart as files: nothing has drifted, every value is explained and checked, and rendering is repeatable."""
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+from ruamel.yaml import YAML
+
+from kagenti import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "kagenti"
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+VALUES = YAML(typ="safe").load((CHART / "values.yaml").read_text())
+# Functions of helm whose result differs from one rendering to the next, or from one cluster to the next.
+UNREPEATABLE = ("rand", "genCA", "genSelf", "genSigned", "genPrivateKey", "uuidv4", "now", "lookup", "getHostByName")
+
+
+def test_the_schema_is_what_its_generator_writes() -> None:
+    """scripts/gen_values_schema.py --check."""
+    done = subprocess.run([sys.executable, str(ROOT / "scripts" / "gen_values_schema.py"), "--check"])
+    assert done.returncode == 0
+
+
+def test_the_crds_are_copies_of_the_generated_ones() -> None:
+    """Helm installs what stands in crds/ of the chart."""
+    generated = {path.name: path.read_text() for path in (ROOT / "generated" / "crds").glob("*.yaml")}
+    assert generated == {path.name: path.read_text() for path in (CHART / "crds").glob("*.yaml")}
+
+
+def test_the_default_values_satisfy_their_schema() -> None:
+    """An installation without any value is a valid one."""
+    assert [fault.message for fault in Draft7Validator(SCHEMA).iter_errors(VALUES)] == []
+
+
+def _keys(schema: Any, path: str = "") -> Any:
+    for name, child in schema.get("properties", {}).items():
+        yield f"{path}.{name}".removeprefix("."), child
+        yield from _keys(child, f"{path}.{name}")
+
+
+@pytest.mark.parametrize("path", [path for path, _ in _keys(SCHEMA) if path.split(".")[0] != "global"])
+def test_every_value_of_the_schema_has_a_default(path: str) -> None:
+    """Nothing can be set that values.yaml does not show; what is inside an optional object is shown by its sentence."""
+    node = VALUES
+    for key in path.split("."):
+        if key not in node and path.startswith("certificates.issuerRef."):
+            return
+        node = node[key]
+
+
+def test_every_value_is_explained() -> None:
+    """A comment stands right above each key that takes a value."""
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    bare = []
+    for above, line in itertools.pairwise(lines):
+        key = re.match(r"^( {0,2})([a-zA-Z]+):", line)
+        takes_a_value = key and (line.rstrip()[-1] != ":" or key[2] in ("namespaceSelector", "resources"))
+        if takes_a_value and not above.strip().startswith("#"):
+            bare.append(line.strip())
+    assert bare == []
+
+
+@pytest.mark.parametrize("name", UNREPEATABLE)
+def test_rendering_is_repeatable(name: str) -> None:
+    """No template calls a function with a changing result: GitOps tools render again and again."""
+    templates = "".join(path.read_text() for path in (CHART / "templates").iterdir())
+    actions = " ".join(re.findall(r"\{\{(?!- /\*)(.*?)\}\}", templates, flags=re.DOTALL))
+    assert not re.search(rf"(?<![\w.$\"]){name}[A-Za-z]*\b(?=\s|$)", re.sub(r'"[^"]*"', "", actions))
+
+
+def test_versions_are_those_of_the_program() -> None:
+    """One release, one version; and the Kubernetes that the sidecars need."""
+    chart = YAML(typ="safe").load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+    assert chart["kubeVersion"] == ">=1.32.0-0"
