@@ -56,20 +56,13 @@ def identity(document: JSON) -> str:
 
 
 @pytest.fixture(scope="module")
-def place(cluster: ControlPlane) -> Iterator[ControlPlane]:
-    """The plane with our kinds, the release's namespace and no webhook configuration, before and after."""
-
-    def clear() -> None:
-        for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration"):
-            cluster.kubectl("delete", kind, "--all", "--ignore-not-found")
-
-    clear()
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CHART / "crds"))
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": RELEASE_NAMESPACE}}
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=orjson.dumps(namespace).decode())
-    yield cluster
-    clear()
+def place() -> Iterator[ControlPlane]:
+    """A plane of its own with our kinds: releases come and go here, and with them the rights of other tests' webhooks."""
+    with ControlPlane() as plane:
+        plane.kubectl("apply", "--server-side", "-f", str(CHART / "crds"))
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+        plane.kubectl("create", "namespace", RELEASE_NAMESPACE)
+        yield plane
 
 
 def apply(plane: ControlPlane, documents: list[JSON], *flags: str) -> list[JSON]:
@@ -291,7 +284,6 @@ def people(place: ControlPlane) -> ControlPlane:
     """A user for each role, bound in namespace default, with the chart's roles aggregated."""
     apply(place, [document for document in shaped("both", "pods") if document["kind"].startswith("ClusterRole")])
     for role in {role for role, *_ in RIGHTS}:
-        place.kubectl("delete", "rolebinding", f"is-{role}", "-n", "default", "--ignore-not-found")
         place.kubectl("create", "rolebinding", f"is-{role}", "-n", "default", f"--clusterrole={role}", f"--user={role}")
     for role in ("admin", "edit", "view"):
         wait_until(
@@ -330,7 +322,6 @@ def test_helm_installs_upgrades_and_uninstalls(place: ControlPlane) -> None:
     for document in shaped("both", "pods"):
         scope = ("-n", RELEASE_NAMESPACE) if document["metadata"].get("namespace") else ()
         place.kubectl("delete", document["kind"], document["metadata"]["name"], "--ignore-not-found", *scope)
-    place.kubectl("delete", "agentruntimeclusterconfig", "default", "--ignore-not-found")
     common = ("--kubeconfig", str(place.kubeconfig), "-n", RELEASE_NAMESPACE)
     values = (*PROVIDED, "--set", "clusterConfig.identity.spiffe.trustDomain=prod.example.org")
 
@@ -358,7 +349,6 @@ def test_helm_installs_upgrades_and_uninstalls(place: ControlPlane) -> None:
         run_helm("uninstall", "kagenti", *common)
     kept = orjson.loads(place.kubectl("get", "agentruntimeclusterconfig", "default", "-o", "json"))
     assert kept["spec"] == {"identity": {"spiffe": {"trustDomain": "prod.example.org"}}}
-    place.kubectl("delete", "agentruntimeclusterconfig", "default")
     left = place.kubectl("get", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "-o", "name").split()
     assert left == []
 
