@@ -1,18 +1,25 @@
 """Files in, documents out and back: multi-document YAML whose untouched documents keep every byte."""
 
 import io
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedBase
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.scalarstring import LiteralScalarString
 
 from kagenti.errors import ManifestError
 
 JSON = Any  # a raw manifest; ruamel's maps keep comments
+
+_UNFOLDED: Final = 1 << 24  # longer than any line: text that nobody changed is not folded anew
+# A list whose dashes stand further right than its key: the style that the document's author chose.
+_INDENTED_LIST: Final = re.compile(r"^( *)[^\s#-][^\n]*:[ ]*\n\1 +- ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +100,11 @@ def _load(name: str, line: int, part: str) -> JSON:
 def write(content: JSON, original: Document) -> str:
     """Returns a changed document as text, with the comments that it had."""
     yaml = YAML()
-    yaml.width = 4096
+    yaml.width = _UNFOLDED
     yaml.preserve_quotes = True
+    yaml.brace_single_entry_mapping_in_flow_sequence = True  # [{a: 1}] stays as it was, and does not become [a: 1]
+    if _INDENTED_LIST.search(original.text):
+        yaml.indent(mapping=2, sequence=4, offset=2)
     text = io.StringIO()
     yaml.dump(content, text)
     head = "---\n" if original.text.startswith("---") else ""
@@ -120,9 +130,26 @@ def apply(content: JSON, operations: Sequence[JSON]) -> None:
     for operation in operations:
         *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
         node = content
+        _to_block(node)
         for key in parents:
             node = node[int(key)] if isinstance(node, list) else node[key]
-        _apply_one(node, last, operation)
+            _to_block(node)
+        _apply_one(node, last, {**operation, "value": _readable(operation.get("value"))})
+
+
+def _to_block(node: JSON) -> None:
+    """Writes a map or list that we change, and so all above it, one entry a line: ours would be unreadable in braces."""
+    if isinstance(node, CommentedBase):
+        node.fa.set_block_style()
+
+
+def _readable(value: JSON) -> JSON:
+    """Returns a value whose texts of several lines are written as blocks."""
+    if isinstance(value, dict):
+        return {key: _readable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    return LiteralScalarString(value) if isinstance(value, str) and "\n" in value else value
 
 
 def _apply_one(node: JSON, last: str, operation: JSON) -> None:
