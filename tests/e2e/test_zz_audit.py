@@ -1,5 +1,7 @@
 """Last of all: the audit log of the whole run proves what no process of ours ever does."""
 
+import datetime
+
 import orjson
 import pytest
 
@@ -23,6 +25,7 @@ def requests(cluster: ControlPlane) -> list[dict[str, str]]:
                     "resource": reference.get("resource", ""),
                     "uri": event["requestURI"],
                     "code": str((event.get("responseStatus") or {}).get("code", "")),
+                    "at": event["requestReceivedTimestamp"],
                 }
             )
     return found
@@ -44,6 +47,11 @@ def test_the_webhook_wrote_nothing(requests: list[dict[str, str]]) -> None:
     assert [request for request in writes if not request["resource"].startswith("selfsubject")] == []
 
 
-def test_every_call_was_within_the_rendered_rights(requests: list[dict[str, str]]) -> None:
-    """No request of ours was refused by RBAC."""
-    assert [request for request in requests if request["code"] == "403"] == []
+def test_every_call_was_within_the_rendered_rights(cluster: ControlPlane, requests: list[dict[str, str]]) -> None:
+    """No request of ours was refused by RBAC, but by an API server that had just started and knew no roles yet."""
+
+    def warming(at: str) -> bool:
+        seconds = datetime.datetime.fromisoformat(at).timestamp()
+        return any(begin <= seconds <= end for begin, end in cluster.warming)
+
+    assert [request for request in requests if request["code"] == "403" and not warming(request["at"])] == []

@@ -51,6 +51,7 @@ class ControlPlane:
         )
         self._processes: dict[str, Process] = {}
         self.timings: dict[str, float] = {}
+        self.warming: list[tuple[float, float]] = []
 
     def __enter__(self) -> Self:
         try:
@@ -160,8 +161,12 @@ class ControlPlane:
         self._run("etcd", *arguments)
 
     def start_api_server(self) -> None:
-        """Starts the API server and waits until it is ready."""
-        f = self.folder
+        """Starts the API server and waits until it is ready and knows its roles.
+
+        ``warming`` keeps the seconds since the epoch between which it answered 403 to whoever came back early: its RBAC
+        caches fill only after it has begun to serve.
+        """
+        f, begin = self.folder, time.time()
         self._run(
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
@@ -186,6 +191,13 @@ class ControlPlane:
             f"--cert-dir={f / 'certs'}",
         )
         wait_until(self._api_ready, 30, self._processes["kube-apiserver"].tail)
+        wait_until(self._roles_known, 30, lambda: "RBAC does not let the scheduler list pods")
+        self.warming.append((begin, time.time()))
+
+    def _roles_known(self) -> bool:
+        command = [str(self.binaries.kubectl), "--kubeconfig", str(self.kubeconfig)]
+        command += ["auth", "can-i", "list", "pods", "--all-namespaces", "--as=system:kube-scheduler", "--quiet"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def stop_api_server(self) -> None:
         """Ends the API server; ``start_api_server`` brings it back with the same data."""
