@@ -5,8 +5,8 @@ from typing import Final
 
 from kagenti.core.settings.derive import TEMPLATE, VALIDATION
 from kagenti.core.settings.identity_provider import CONFIG_INVALID
-from kagenti.core.settings.merge import RULES, Merged, rule_path
-from kagenti.core.settings.model import JSON, Finding, Layer, Source
+from kagenti.core.settings.merge import RULES, rule_path
+from kagenti.core.settings.model import JSON, Finding, Layer, Merged, Source
 from kagenti_api.v1alpha1 import wellknown
 
 _INTERCEPTION: Final = "identity.outbound.trafficInterception"

@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from kagenti.core.settings.merge import Merged
-from kagenti.core.settings.model import JSON, Origin
+from kagenti.core.settings.model import JSON, Merged, Origin
 from kagenti_api.v1alpha1.built_in import ENVOY_IMAGES
 
 KEYCLOAK: Final = "identity.clientRegistration.keycloak"

@@ -120,3 +120,13 @@ class ResolvedSettings:
     def items(self, path: str) -> tuple[JSON, ...]:
         """Returns a list setting; empty where no layer gives one."""
         return tuple(self.values.get(path) or ())
+
+
+@dataclass(slots=True)
+class Merged:
+    """The merge as it grows: leaves, where they come from, what had no effect, and what of each layer had one."""
+
+    values: dict[str, JSON] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    effective: dict[Source, Mapping[str, JSON]] = field(default_factory=dict)
