@@ -4,7 +4,7 @@ from kagenti.core.settings.consistency import inside
 from kagenti.core.settings.identity import WorkloadValues, values_for
 from kagenti.core.settings.identity_provider import CONFIG_INVALID
 from kagenti.core.settings.layer import BUILT_IN_LAYER, parse_layer
-from kagenti.core.settings.merge import LOCK_VIOLATION, UNAUTHORISED, under
+from kagenti.core.settings.merge import LOCK_VIOLATION, UNAUTHORISED
 from kagenti.core.settings.model import (
     Exemption,
     Finding,
@@ -13,6 +13,7 @@ from kagenti.core.settings.model import (
     Origin,
     ResolvedSettings,
     Source,
+    under,
 )
 from kagenti.core.settings.policy import MANDATORY_LOCKS, OPTIONAL, NamespacePolicy, namespace_policy, selects
 from kagenti.core.settings.resolver import Resolver, resolve

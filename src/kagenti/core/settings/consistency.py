@@ -8,6 +8,7 @@ from kagenti.core.settings.identity_provider import CONFIG_INVALID
 from kagenti.core.settings.merge import RULES, rule_path
 from kagenti.core.settings.model import JSON, Finding, Layer, Merged, Source
 from kagenti_api.v1alpha1 import wellknown
+from kagenti_api.v1alpha1.built_in import ENVOY_IMAGES
 
 _INTERCEPTION: Final = "identity.outbound.trafficInterception"
 _POLICY: Final = "identity.outbound.defaultPolicy"
@@ -23,6 +24,7 @@ def faults(
     yield from _ports(merged)
     yield from _audience(merged)
     yield from _exchange(merged)
+    yield from _image(merged)
     for rule in merged.values.get(RULES) or ():
         yield from _rule(merged, rule, layers, cluster_domain=cluster_domain, namespaces=namespaces)
 
@@ -77,6 +79,21 @@ def _exchange(merged: Merged) -> Iterator[Finding]:
             yield _fault(merged, f"{_POLICY} is 'Exchange', but {path} is not set", _POLICY, path)
     if values.get(f"{VALIDATION}.requiredScopes") and not values.get(f"{VALIDATION}.issuer"):
         yield _fault(merged, f"{VALIDATION}.requiredScopes need an issuer", f"{VALIDATION}.requiredScopes")
+
+
+def _image(merged: Merged) -> Iterator[Finding]:
+    """A lock may pin the default image of one exchanger where a layer below chooses the other."""
+    path, exchange = "components.envoyProxy.image", "injection.tokenExchange"
+    wanted = ENVOY_IMAGES[merged.values[exchange]]
+    if path in merged.pinned and merged.origins[path].derived_from and not _is_image(merged.values[path], wanted):
+        why = f"a lock pins it to the image of the other one: unlock it, or give an image beside {exchange}"
+        message = f"{path} is {merged.values[path]!r}, but {exchange} is {merged.values[exchange]!r}: {why}"
+        yield _fault(merged, message, path, exchange)
+
+
+def _is_image(image: str, default: str) -> bool:
+    """Whether an image is that default one, in its own registry or in a mirror."""
+    return image.endswith("/" + default.partition("/")[2])
 
 
 def _rule(

@@ -1,14 +1,19 @@
-"""Values computed after the merge from merged inputs; each carries the origin ``derived from …`` of what it came from."""
+"""Values computed after the merge from merged inputs; each carries the origin ``derived from …`` of what it came from.
 
+A lock on such a path computes it early, from what is merged down to the lock, so that the layers below cannot move it.
+"""
+
+from collections.abc import Sequence
 from typing import Final
 
-from kagenti.core.settings.model import JSON, Merged, Origin
-from kagenti_api.v1alpha1.built_in import ENVOY_IMAGES
+from kagenti.core.settings.model import JSON, Merged, Origin, under
+from kagenti_api.v1alpha1.built_in import DERIVED, ENVOY_IMAGES
 
 KEYCLOAK: Final = "identity.clientRegistration.keycloak"
 VALIDATION: Final = "identity.inbound.validation"
 TEMPLATE: Final = f"{KEYCLOAK}.clientNameTemplate"
 _COMPONENTS: Final = ("proxyInit", "spiffeHelper", "clientRegistration", "envoyProxy")
+_DERIVABLE: Final = tuple(dict.fromkeys((*DERIVED, *(f"components.{name}.image" for name in _COMPONENTS))))
 _PREFIX: Final = "{{.Namespace}}/"
 
 
@@ -24,6 +29,18 @@ def derive(merged: Merged) -> None:
     _default(merged, "identity.spiffe.jwtAudience", merged.values[issuer], merged.origins[issuer])
     _images(merged)
     _client_name(merged)
+
+
+def pin(merged: Merged, locked: Sequence[str]) -> None:
+    """Makes the derived values under these locked paths fast as they are now."""
+    paths = [path for path in _DERIVABLE if any(under(path, subtree) for subtree in locked)]
+    if not paths:
+        return
+    ahead = Merged(values=dict(merged.values), origins=dict(merged.origins), pinned=set(merged.pinned))
+    derive(ahead)
+    merged.values.update({path: ahead.values[path] for path in paths})
+    merged.origins.update({path: ahead.origins[path] for path in paths})
+    merged.pinned.update(paths)
 
 
 def _default(merged: Merged, path: str, value: JSON, origin: Origin) -> None:
@@ -48,6 +65,8 @@ def _images(merged: Merged) -> None:
     origin = merged.origins["injection.imageRegistry"]
     for component in _COMPONENTS:
         path = f"components.{component}.image"
+        if path in merged.pinned:
+            continue
         if merged.origins[path].source.layer == "built-in" or merged.origins[path].derived_from:
             merged.values[path] = mirrored(merged.values[path], mirror)
             merged.origins[path] = Origin(origin.source, path, derived_from=origin.path)

@@ -7,19 +7,15 @@ own kinds was not there to refuse it.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from kagenti.core.settings import derive
 from kagenti.core.settings.layer import BUILT_IN_LAYER
-from kagenti.core.settings.model import JSON, LAYER_ORDER, Finding, Layer, Merged, Origin, Source
+from kagenti.core.settings.model import JSON, LAYER_ORDER, Finding, Layer, Merged, Origin, Source, under
 from kagenti.core.settings.policy import MANDATORY_LOCKS, NamespacePolicy
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 
 LOCK_VIOLATION: Final = "LockViolation"
 UNAUTHORISED: Final = "Unauthorised"
 RULES: Final = "identity.outbound.tokenExchange.destinationRules"
-
-
-def under(path: str, subtree: str) -> bool:
-    """Whether a path is a subtree's root or lies below it."""
-    return path == subtree or path.startswith(subtree + ".")
 
 
 def lock_on(path: str, above: Sequence[tuple[str, Source]]) -> Source | None:
@@ -36,6 +32,7 @@ def merge(layers: Sequence[Layer], *, policy: NamespacePolicy) -> Merged:
     for layer in layers:
         merged.effective[layer.source] = _effective(merged, layer, locks=locks, delegated=delegated)
         _take(merged, merged.effective[layer.source], layer.source)
+        derive.pin(merged, layer.locked)
         locks += [(path, layer.source) for path in layer.locked]
         locks += _mandatory_locks(layer, policy)
     return merged

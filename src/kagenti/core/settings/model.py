@@ -26,6 +26,11 @@ class Source:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
+def under(path: str, subtree: str) -> bool:
+    """Whether a path is a subtree's root or lies below it."""
+    return path == subtree or path.startswith(subtree + ".")
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where one value of the result comes from; ``derived_from`` is set for values computed after the merge."""
@@ -124,9 +129,13 @@ class ResolvedSettings:
 
 @dataclass(slots=True)
 class Merged:
-    """The merge as it grows: leaves, where they come from, what had no effect, and what of each layer had one."""
+    """The merge as it grows: leaves, where they come from, what had no effect, and what of each layer had one.
+
+    ``pinned`` are derived values that a lock made fast before the layers below it were merged.
+    """
 
     values: dict[str, JSON] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     effective: dict[Source, Mapping[str, JSON]] = field(default_factory=dict)
+    pinned: set[str] = field(default_factory=set)
