@@ -1,6 +1,6 @@
 """The merge engine: cluster → namespace → workload over the built-in layer, with origin, authority, locks, revisions."""
 
-from kagenti.core.settings.consistency import inside
+from kagenti.core.settings.consistency import covers_path, inside
 from kagenti.core.settings.identity import WorkloadValues, values_for
 from kagenti.core.settings.identity_provider import CONFIG_INVALID
 from kagenti.core.settings.layer import BUILT_IN_LAYER, parse_layer
@@ -37,6 +37,7 @@ __all__ = [
     "Source",
     "WorkloadValues",
     "canonical",
+    "covers_path",
     "digest",
     "effective_class",
     "inside",

@@ -1,6 +1,6 @@
 """resolve: layers in, resolved settings out; and a memo of it, so that the hot path is a dictionary lookup."""
 
-from collections.abc import Collection
+from collections.abc import Container
 from types import MappingProxyType
 from typing import Final
 
@@ -21,7 +21,7 @@ def resolve(
     *,
     policy: NamespacePolicy | None = None,
     cluster_domain: str = "cluster.local",
-    namespaces: Collection[str] = (),
+    namespaces: Container[str] = (),
 ) -> ResolvedSettings:
     """Merges the layers that exist over the built-in one; a pure function of its inputs.
 

@@ -57,7 +57,7 @@ def test_derived_values_and_their_origin(
 
 
 def test_an_image_that_a_layer_chose_is_not_moved_to_the_mirror() -> None:
-    """imageRegistry replaces the registry of default images only."""
+    """The mirror replaces the registry of default images only."""
     resolved = resolve(cluster({MIRROR: "mirror.example", INIT_IMAGE: "own.example/init:1"}), None, None)
     assert resolved[INIT_IMAGE] == "own.example/init:1"
 
