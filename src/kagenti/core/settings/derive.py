@@ -79,10 +79,14 @@ def mirrored(image: str, registry: str) -> str:
 
 
 def _client_name(merged: Merged) -> None:
-    """Keeps client names of lower layers inside their namespace: the name also names the realm's audience scope."""
+    """Keeps client names of lower layers inside their namespace: the name also names the realm's audience scope.
+
+    Decided here, not at expansion, so that the name's revision and the receipt know it; the layer's object says which
+    namespace that is.
+    """
     origin = merged.origins[TEMPLATE]
-    template = merged.values[TEMPLATE]
-    if origin.source.layer in ("built-in", "cluster") or template.startswith(_PREFIX):
+    template, namespace = merged.values[TEMPLATE], origin.source.namespace
+    if origin.source.layer in ("built-in", "cluster") or template.startswith((_PREFIX, f"{namespace or _PREFIX}/")):
         return
     merged.values[TEMPLATE] = _PREFIX + template
     merged.origins[TEMPLATE] = Origin(origin.source, TEMPLATE, derived_from=TEMPLATE)
