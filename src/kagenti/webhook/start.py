@@ -71,7 +71,10 @@ def assemble(config: WebhookConfig, client: Get, *, journal: Journal, reflect: R
         context=Context(
             mode=config.mode,
             installation=config.installation,
-            resolver=Resolver(cluster_domain=config.installation.cluster_domain),
+            resolver=Resolver(
+                cluster_domain=config.installation.cluster_domain,
+                is_namespace=lambda name: catalogue.namespace_labels(name) is not None,
+            ),
         ),
         layers=layers,
         target=config.target,

@@ -55,7 +55,8 @@ class Desk:
         labels = self.view.namespace_labels(namespace) or {}
         policy = settings.namespace_policy(cluster, config, name=namespace, labels=labels)
         domain = self.context.installation.cluster_domain
-        return settings.resolve(cluster, config, runtime, policy=policy, cluster_domain=domain)
+        known = settings.KnownNamespaces(lambda name: self.view.namespace_labels(name) is not None)
+        return settings.resolve(cluster, config, runtime, policy=policy, cluster_domain=domain, namespaces=known)
 
     def coverage(self, namespace: str) -> trigger.Coverage:
         """Returns how the webhook's entries cover a namespace."""

@@ -16,7 +16,7 @@ from kagenti.core.settings.model import (
     under,
 )
 from kagenti.core.settings.policy import MANDATORY_LOCKS, OPTIONAL, NamespacePolicy, namespace_policy, selects
-from kagenti.core.settings.resolver import Resolver, resolve
+from kagenti.core.settings.resolver import KnownNamespaces, Resolver, resolve
 from kagenti.core.settings.revision import canonical, digest, effective_class, live_part, restart_part, short
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "UNAUTHORISED",
     "Exemption",
     "Finding",
+    "KnownNamespaces",
     "Layer",
     "NamespacePolicy",
     "NamespaceRule",

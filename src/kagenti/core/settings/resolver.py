@@ -1,6 +1,7 @@
 """resolve: layers in, resolved settings out; and a memo of it, so that the hot path is a dictionary lookup."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -46,15 +47,41 @@ def resolve(
     )
 
 
+class KnownNamespaces:
+    """The namespaces of a cluster as a container that remembers what it was asked."""
+
+    def __init__(self, exists: Callable[[str], bool]) -> None:
+        self._exists = exists
+        self.answers: dict[str, bool] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return self.answers.setdefault(str(name), self._exists(str(name)))
+
+
 _Key = tuple[Source | None, Source | None, Source | None, NamespacePolicy | None]
 
 
-class Resolver:
-    """Remembers results by the versions of the layers; the one unused for longest goes first."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """One remembered result, the very layers that it was made of, and what it assumes of namespaces."""
 
-    def __init__(self, *, cluster_domain: str = "cluster.local", room: int = _ROOM) -> None:
-        self._cluster_domain, self._room = cluster_domain, room
-        self._known: dict[_Key, tuple[tuple[Layer | None, ...], ResolvedSettings]] = {}
+    layers: tuple[Layer | None, ...]
+    namespaces: Mapping[str, bool]
+    settings: ResolvedSettings
+
+
+class Resolver:
+    """Remembers results by the versions of the layers; the oldest goes first."""
+
+    def __init__(
+        self,
+        *,
+        cluster_domain: str = "cluster.local",
+        is_namespace: Callable[[str], bool] = lambda _: False,
+        room: int = _ROOM,
+    ) -> None:
+        self._cluster_domain, self._is_namespace, self._room = cluster_domain, is_namespace, room
+        self._known: dict[_Key, _Known] = {}
 
     def resolve(
         self,
@@ -64,18 +91,23 @@ class Resolver:
         *,
         policy: NamespacePolicy | None = None,
     ) -> ResolvedSettings:
-        """Returns what ``resolve`` returns for these layers."""
+        """Returns what ``resolve`` returns for these layers and the namespaces that exist now."""
         layers = (cluster, namespace, runtime)
         key = (_source(cluster), _source(namespace), _source(runtime), policy)
         found = self._known.get(key)
-        # The very same layer objects: files and tests have no resource versions to tell two contents apart.
-        if found is not None and all(a is b for a, b in zip(found[0], layers, strict=True)):
-            return found[1]
-        settings = resolve(*layers, policy=policy, cluster_domain=self._cluster_domain)
-        if len(self._known) >= self._room:
+        if found is not None and self._holds(found, layers):
+            return found.settings
+        asked = KnownNamespaces(self._is_namespace)
+        settings = resolve(*layers, policy=policy, cluster_domain=self._cluster_domain, namespaces=asked)
+        if found is None and len(self._known) >= self._room:
             self._known.pop(next(iter(self._known)))
-        self._known[key] = (layers, settings)
+        self._known[key] = _Known(layers, asked.answers, settings)
         return settings
+
+    def _holds(self, found: _Known, layers: tuple[Layer | None, ...]) -> bool:
+        """Whether a result is about the very same layers (files have no versions) and namespaces that still are so."""
+        same = all(a is b for a, b in zip(found.layers, layers, strict=True))
+        return same and all(self._is_namespace(name) is exists for name, exists in found.namespaces.items())
 
 
 def _source(layer: Layer | None) -> Source | None:

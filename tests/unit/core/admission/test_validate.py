@@ -106,6 +106,14 @@ def test_accepted_with_a_warning(
     assert any(says in warning for warning in given.warnings), (why, given.warnings)
 
 
+@pytest.mark.parametrize(("host", "warned"), [("tool.team1", False), ("tool.team9", True)])
+def test_name_dot_namespace_is_inside_where_the_namespace_is_known(host: str, warned: bool) -> None:
+    """The namespaces that this process has seen tell a neighbour from a server on the internet."""
+    rule = {"match": {"host": host}, "target": {"audience": "a"}, "upstream": {"tls": "Off"}}
+    manifest = runtime(identity={"outbound": {"tokenExchange": {"destinationRules": [rule]}}})
+    assert any("in clear" in warning for warning in answer(manifest, Cluster()).warnings) is warned
+
+
 @pytest.mark.parametrize(
     ("mode", "cluster", "says"),
     [
