@@ -307,14 +307,14 @@ class TestHostile:
         assert bench.metrics.crashes == {}
 
     @pytest.mark.parametrize("path", PATHS)
-    @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(body=st.binary(max_size=400))
     def test_any_bytes(self, path: str, body: bytes) -> None:
         """Whatever the bytes, one of the two."""
         assert asyncio.run(_status(Bench(), path, body)) in (200, 400)
 
     @pytest.mark.parametrize("path", PATHS)
-    @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
     def test_any_json_in_place_of_any_part(self, path: str, data: st.DataObject) -> None:
         """One part of a good review replaced by any JSON, as no API server sends it: the uid comes back."""

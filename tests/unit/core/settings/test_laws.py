@@ -6,7 +6,7 @@ from random import Random
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kagenti.core.settings import (
@@ -27,7 +27,6 @@ from tests.unit.core.settings.given import SAMPLES, TEMPLATE, cluster, manifest,
 JSON = Any  # a value of the layered block
 
 OPEN: Final = ["injection", "components", "identity"]  # every cluster-only leaf lies under one of these
-some = settings(max_examples=50, deadline=None)
 
 
 def overlay(above: Mapping[str, JSON], below: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -50,7 +49,6 @@ def test_every_leaf_is_parsed_and_wins_over_the_built_in_layer(path: str) -> Non
         assert str(resolved.origins[path].source) == "AgentRuntimeClusterConfig default"
 
 
-@some
 @given(value_maps, value_maps, value_maps)
 def test_an_empty_layer_changes_nothing(first: JSON, second: JSON, third: JSON) -> None:
     """Identity: a layer that sets nothing is as good as none."""
@@ -75,7 +73,6 @@ def test_no_layers_are_as_good_as_empty_ones() -> None:
     assert set(BUILT_IN_LAYER.values) | set(DERIVED) == set(bare.values)
 
 
-@some
 @given(value_maps)
 def test_the_same_layer_again_changes_nothing(values: JSON) -> None:
     """Idempotence, up to the namespace prefix that only names from below the cluster layer get."""
@@ -84,7 +81,6 @@ def test_the_same_layer_again_changes_nothing(values: JSON) -> None:
     assert resolve(*layers(values, values, values)).values == resolve(*layers(values, {}, {})).values
 
 
-@some
 @given(value_maps, value_maps, value_maps)
 def test_adjacent_layers_can_be_joined_in_either_order(first: JSON, second: JSON, third: JSON) -> None:
     """Associativity on value maps; and the result is that join over the built-in layer."""
@@ -98,7 +94,6 @@ def test_adjacent_layers_can_be_joined_in_either_order(first: JSON, second: JSON
     assert set(resolved.values) - set(joined) <= set(DERIVED)
 
 
-@some
 @given(value_maps, value_maps, value_maps)
 def test_inputs_are_never_changed(first: JSON, second: JSON, third: JSON) -> None:
     """Neither the manifests, nor the layers, nor the built-in layer."""
@@ -115,7 +110,6 @@ def test_inputs_are_never_changed(first: JSON, second: JSON, third: JSON) -> Non
     assert canonical(dict(BUILT_IN_LAYER.values)) == built_in
 
 
-@some
 @given(value_maps, value_maps)
 def test_an_absent_key_erases_nothing(above: JSON, below: JSON) -> None:
     """What a layer does not set stays as the layers above gave it, entry by entry where entries merge."""
@@ -131,7 +125,6 @@ def test_an_absent_key_erases_nothing(above: JSON, below: JSON) -> None:
             assert resolved[path] == kept, path
 
 
-@some
 @given(value_maps, value_maps, st.integers())
 def test_key_order_means_nothing(above: JSON, below: JSON, seed: int) -> None:
     """Values, origins, findings and revisions are the same for the same objects written in another order."""
@@ -153,7 +146,6 @@ def shuffle(value: JSON, seed: int) -> JSON:
     return [shuffle(item, seed) for item in value] if isinstance(value, list) else value
 
 
-@some
 @given(value_maps, value_maps)
 def test_equal_content_and_only_equal_content_has_equal_revisions(first: JSON, second: JSON) -> None:
     """Each revision is a function of its part of the result, one to one."""
@@ -163,7 +155,6 @@ def test_equal_content_and_only_equal_content_has_equal_revisions(first: JSON, s
     assert one.restart_json == canonical(restart_part(one))
 
 
-@some
 @given(value_maps)
 def test_every_value_is_in_the_parts_of_its_class(values: JSON) -> None:
     """Live, restart, or both; nothing is in neither; with AuthBridge outbound rules wait for the next pod."""
@@ -178,7 +169,6 @@ def test_every_value_is_in_the_parts_of_its_class(values: JSON) -> None:
         assert (path in live, path in restart) == (class_ in ("live", "both"), class_ in ("restart", "both")), path
 
 
-@some
 @given(value_maps, value_maps, value_maps)
 def test_every_value_has_an_origin_that_gave_it(first: JSON, second: JSON, third: JSON) -> None:
     """The origin's layer set that leaf, or the value is derived."""
