@@ -28,14 +28,14 @@ def default_of(field: LayeredField) -> str:
 
 def settings() -> list[str]:
     """Returns the table of settings."""
-    lines = ["| Setting | Default | Class | Merge | Authority | |", "|---|---|---|---|---|---|"]
+    lines = ["| Setting | Default | Class | Merge | Authority | Lockable | |", "|---|---|---|---|---|---|---|"]
     for field in LAYERED_FIELDS.values():
         mark = field.mark
         authority = "**cluster**" if mark.authority == "cluster" else "workload"
         sentence = field.description.replace("|", "\\|")
-        lines.append(
-            f"| `{field.path}` | {default_of(field)} | {mark.class_} | {mark.merge} | {authority} | {sentence} |"
-        )
+        lockable = "yes" if mark.lockable else "no"
+        cells = (f"`{field.path}`", default_of(field), mark.class_, mark.merge, authority, lockable, sentence)
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

@@ -20,6 +20,8 @@ RULES: Final = "identity.outbound.tokenExchange.destinationRules"
 
 def lock_on(path: str, above: Sequence[tuple[str, Source]]) -> Source | None:
     """Returns who locks that path, the highest first; None where it is free."""
+    if not LAYERED_FIELDS[path].mark.lockable:
+        return None
     return next((source for subtree, source in above if under(path, subtree)), None)
 
 

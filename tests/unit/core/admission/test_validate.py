@@ -63,6 +63,7 @@ def cluster_config(**spec: JSON) -> JSON:
         ("a target without pods", ours("AgentRuntime", "a", targetRef=reference("Secret", group="v1")), Cluster(), "UnsupportedTarget", ["Secret"]),
         ("a config's setting of the cluster's", config(**IMAGE), Cluster(), "Unauthorised", ["components.envoyProxy.image"]),
         ("a config against the cluster's lock", config(**RATE), Cluster(cluster=stored("", policy={"locked": ["trace"]})), "LockViolation", ["AgentRuntimeClusterConfig default"]),
+        ("Mandatory by a selector that never matches", cluster_config(policy={"namespaces": [{"selector": {"matchExpressions": [{"key": "t", "operator": "In"}]}, "injection": "Mandatory"}]}), Cluster(), "ConfigInvalid", ["spec.policy.namespaces[0].selector.matchExpressions[0]", "need values"]),
         ("a lock on nothing", config(policy={"locked": ["no.such.path"]}), Cluster(), "ConfigInvalid", ["no.such.path"]),
     ],
 )  # fmt: skip
