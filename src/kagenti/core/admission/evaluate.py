@@ -15,9 +15,9 @@ from kagenti.core.admission.memo import SidecarMemo
 from kagenti.core.installation import Installation
 from kagenti.core.layers import Sources
 from kagenti.core.settings.model import Finding, ResolvedSettings
+from kagenti.core.sidecars import Sidecars
 from kagenti.core.trigger import CALLED, Coverage, Decision, Mode, Trigger
 from kagenti.core.workload import Subject
-from kagenti_api.v1alpha1 import wellknown
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 
 JSON = Any  # a JSON patch operation
@@ -40,8 +40,8 @@ class Evaluation:
     """What happens to one subject.
 
     ``patch`` is a list of JSON patch operations on the admitted object; empty when nothing changes. ``settings`` is
-    None where no merge was needed. ``injection`` is set when the decision injects, ``refusal`` when the pod's content
-    forbids it. ``warnings`` start with their reason code where they have one.
+    None where no merge was needed. ``injection`` and ``sidecars`` are set when the decision injects, ``refusal`` when
+    the pod's content forbids it. ``warnings`` start with their reason code where they have one.
     """
 
     decision: Decision
@@ -49,6 +49,7 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
     settings: ResolvedSettings | None = None
     injection: inject.Injection | None = None
+    sidecars: Sidecars | None = None
     refusal: inject.Refusal | None = None
 
     @property
@@ -128,13 +129,8 @@ def _inject(
     built = context.sidecars.build(resolved, subject=subject, installation=context.installation, locked=locked)
     if built.empty:
         return _bare(trigger.nothing_left(decision, subject), subject, sources, resolved)
-    redirects = wellknown.PROXY_INIT in built.names
     checked = inject.preflight(
-        subject,
-        resolved,
-        mandatory=decision.mandatory,
-        namespace_labels=namespace_labels if redirects else {},  # only proxy-init asks for what PodSecurity forbids
-        locked=locked,
+        subject, built, resolved, mandatory=decision.mandatory, namespace_labels=namespace_labels, locked=locked
     )
     if isinstance(checked, inject.Refusal):
         return _refused(decision, subject, sources, resolved, checked)
@@ -148,7 +144,7 @@ def _inject(
     if isinstance(made, inject.Refusal):
         return _refused(decision, subject, sources, resolved, made)
     warnings = (*decision.warnings, *_notes(sources), *checked, *made.warnings)
-    return Evaluation(decision, made.operations, warnings, resolved, injection=made)
+    return Evaluation(decision, made.operations, warnings, resolved, injection=made, sidecars=built)
 
 
 def _refused(
