@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from kagenti import errors
 from kagenti.core import layers as gathering
-from kagenti.core import validation
+from kagenti.core import settings, validation
 from kagenti.core.admission import desk, respond
 from kagenti.core.admission.desk import Desk
 from kagenti.core.admission.respond import Answer
@@ -121,17 +121,33 @@ class ConfigWrite:
         return [f"LockViolation: values of {_count(len(losers))} lose their effect, first {losers[0]}"]
 
     def _unenforced(self, new: Layer | None) -> list[str]:
-        if new is None or not new.mandatory:
+        """Returns where nothing can hold anybody to a Mandatory that this config declares."""
+        if new is None or not (new.mandatory or any(rule.mandatory for rule in new.namespaces)):
             return []
         if self.at.context.mode == "label":
             why = "trigger mode is label: pods without the label are not seen; use mode both or cr"
             return [f"{reasons.POLICY_UNENFORCED}: {why}"]
-        namespace = self.request.namespace
-        coverage = self.at.coverage(namespace)
-        if coverage.enrolled or not namespace:
+        bare = [name for name in self._bound(new) if not self.at.coverage(name).enrolled]
+        if not bare:
             return []
+        others = f"; so are {len(bare) - 1} more" if len(bare) > 1 else ""
+        return [f"{reasons.POLICY_UNENFORCED}: {self._not_covered(bare[0])}{others}"]
+
+    def _bound(self, new: Layer) -> list[str]:
+        """Returns the known namespaces that this config's Mandatory is about."""
+        if self.layer == "namespace":
+            return [self.request.namespace]
+        view = self.at.view
+        labelled = {name: view.namespace_labels(name) or {} for name in sorted(view.namespaces())}
+        return [
+            name
+            for name, labels in labelled.items()
+            if settings.namespace_policy(new, None, name=name, labels=labels).mandatory
+        ]
+
+    def _not_covered(self, namespace: str) -> str:
         enrol = f"kubectl label namespace {namespace} {wellknown.ENROLLED_LABEL}=true"
-        return [f"{reasons.POLICY_UNENFORCED}: {coverage.why or f'namespace {namespace} is not enrolled; {enrol}'}"]
+        return self.at.coverage(namespace).why or f"namespace {namespace} is not enrolled; {enrol}"
 
     def _runtimes(self) -> Iterable[tuple[Source, Layer]]:
         """Yields the readable AgentRuntimes below this config, as far as anybody waits for them."""

@@ -22,10 +22,13 @@ VALID: Final = "Valid"
 
 
 class View(Catalogue, Protocol):
-    """The catalogue with the one question more that configs ask."""
+    """The catalogue with the questions more that configs ask."""
 
     def runtimes(self, namespace: str | None) -> Iterable[Stored]:
         """Returns the AgentRuntimes of a namespace, or all of them."""
+
+    def namespaces(self) -> Iterable[str]:
+        """Returns the names of the namespaces that are known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,10 @@ IMAGE = {"components": {"envoyProxy": {"image": "evil/envoy:1"}}}
 PORT = {"identity": {"outbound": {"trafficInterception": {"proxyPort": 15200}}}}
 CLASH = {"identity": {"outbound": {"trafficInterception": {"inboundProxyPort": 15200}}}}
 FOUND = TargetFacts("found", pods=3)
+MANDATORY = {"namespaces": [{"names": ["team1", "not-made-yet"], "injection": "Mandatory"}]}
+BY_SELECTOR = {
+    "namespaces": [{"selector": {"matchExpressions": [{"key": "t", "operator": "Exists"}]}, "injection": "Mandatory"}]
+}
 
 
 def answer(
@@ -95,6 +99,10 @@ def test_denied(why: str, manifest: JSON, cluster: Cluster, reason: str, says: l
         ("a config that breaks labelled pods", config(identity={"outbound": {"trafficInterception": {"proxyPort": 15200, "inboundProxyPort": 15200}}}), Cluster(), "both", FOUND, "triggered pods will be denied"),
         ("a lock that overrules", config(policy={"locked": ["trace"]}), Cluster(agent_runtimes=[stored("team1", "weather", **TARGET, **RATE)]), "both", FOUND, "values of 1 AgentRuntime lose their effect"),
         ("Mandatory in mode label", config(policy={"injection": "Mandatory"}), Cluster(), "label", FOUND, "PolicyUnenforced"),
+        ("the cluster's Mandatory in mode label", cluster_config(policy=MANDATORY), Cluster(), "label", FOUND, "PolicyUnenforced: trigger mode is label"),
+        ("the cluster's Mandatory, not enrolled", cluster_config(policy=MANDATORY), Cluster(labels={"team1": {}}), "both", FOUND, "PolicyUnenforced: namespace team1 is not enrolled; kubectl label namespace team1 kagenti.io/enrolled=true"),
+        ("the cluster's Mandatory by selector, several not enrolled", cluster_config(policy=BY_SELECTOR), Cluster(labels={"team3": {"t": ""}, "team2": {"t": ""}, "team1": {}}), "both", FOUND, "namespace team2 is not enrolled; kubectl label namespace team2 kagenti.io/enrolled=true; so are 1 more"),
+        ("an identity that is shared", runtime(), Cluster(), "both", TargetFacts("found", service_account="default"), "SharedIdentity: Deployment team1/weather"),
         ("Mandatory, not enrolled", config(policy={"injection": "Mandatory"}), Cluster(labels={"team1": {}}), "both", FOUND, "PolicyUnenforced"),
     ],
 )  # fmt: skip
@@ -105,6 +113,29 @@ def test_accepted_with_a_warning(
     given = answer(manifest, cluster, mode=mode, target=target)
     assert given.allowed, given.message
     assert any(says in warning for warning in given.warnings), (why, given.warnings)
+
+
+@pytest.mark.parametrize(
+    ("policy", "labels"),
+    [
+        (MANDATORY, {"team1": {"kagenti.io/enrolled": "true"}, "team2": {}}),
+        (BY_SELECTOR, {"team1": {}}),
+        ({"namespaces": [{"names": ["team1"], "injection": "Optional"}]}, {"team1": {}}),
+    ],
+)
+def test_a_policy_that_is_enforced_is_not_warned_about(policy: JSON, labels: JSON) -> None:
+    """Namespaces that it is not about, and policies that are not Mandatory, do not matter."""
+    assert answer(cluster_config(policy=policy), Cluster(labels=labels)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("account", "spec"),
+    [("weather", {}), ("", {}), ("default", {"identity": {"spiffe": {"enabled": False}}}), ("default", {"identity": {"enabled": False}})],
+)  # fmt: skip
+def test_an_identity_of_ones_own_is_not_warned_about(account: str, spec: JSON) -> None:
+    """Another account, an unknown one, or no SPIFFE identity."""
+    given = answer(runtime(**spec), Cluster(), target=TargetFacts("found", pods=0, service_account=account))
+    assert not any("SharedIdentity" in warning for warning in given.warnings)
 
 
 @pytest.mark.parametrize(("host", "warned"), [("tool.team1", False), ("tool.team9", True)])
