@@ -69,6 +69,12 @@ def names(pod: JSON) -> list[str]:
             "ports[0]",
         ),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec:\n  containers: nothing\n", 5, "spec.containers"),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: x, labels: {kagenti.io/inject: enabled}}\n"
+            "spec:\n  containers:\n  - name: a\n    livenessProbe: {tcpSocket: 5}\n",
+            7,
+            "livenessProbe.tcpSocket",
+        ),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec:\n  containers: []\n", 5, "spec.containers"),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec:\n  containers: [a]\n", 5, "spec.containers[0]"),
         ("apiVersion: v1\nkind: Pod\nmetadata:\nspec: {containers: [{name: a}]}\n", 3, "metadata.name"),

@@ -93,7 +93,7 @@ def _same_container(found: Mapping[str, JSON], wanted: Mapping[str, JSON]) -> bo
         own["volumeMounts"] = mounts
     else:
         own.pop("volumeMounts", None)
-    resources = own.pop("resources", {})
+    resources = own.pop("resources", None) or {}
     rest = {key: value for key, value in wanted.items() if key != "resources"}
     return own == rest and _same_resources(resources, wanted.get("resources") or {})
 

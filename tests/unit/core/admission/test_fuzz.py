@@ -36,18 +36,23 @@ RICH = {
             **CONTAINER,
             "env": [{"name": "A", "value": "b"}],
             "envFrom": [{"configMapRef": {"name": "c"}}],
-            "readinessProbe": {"httpGet": {"path": "/", "port": "http"}},
-            "securityContext": {"runAsUser": 1000, "capabilities": {"add": ["SETUID"]}},
+            "readinessProbe": {"httpGet": {"path": "/", "port": "http", "scheme": "HTTPS"}},
+            "livenessProbe": {"tcpSocket": {"port": 8081}},
+            "startupProbe": {"grpc": {"port": 8081}},
+            "securityContext": {"runAsUser": 1000, "capabilities": {"add": ["SETUID"], "drop": ["ALL"]}},
             "volumeMounts": [{"name": "v", "mountPath": "/v"}],
         }
     ],
-    "initContainers": [{"name": "setup", "image": "busybox", "args": ["x"]}],
+    "initContainers": [
+        {"name": "envoy-proxy", "image": "e", "restartPolicy": "Always", "resources": {"limits": {"cpu": "1"}}},
+        {"name": "setup", "image": "busybox", "args": ["x"], "restartPolicy": "Always"},
+    ],
     "volumes": [{"name": "v", "emptyDir": {}}],
     "imagePullSecrets": [{"name": "s"}],
     "securityContext": {"runAsUser": 1000},
     "nodeSelector": {"a": "b"},
 }
-RECEIPT = '{"containers":["envoy-proxy"],"environment":{"agent":["A"]},"created":["volumes"]}'
+RECEIPT = '{"containers":["envoy-proxy"],"environment":{"agent":["A"]},"empty":["volumes"]}'
 POD = pod(
     labels=ENABLED, annotations={"kagenti.io/injected": RECEIPT, "kagenti.io/outbound-ports-exclude": "1,x"}, **RICH
 )
