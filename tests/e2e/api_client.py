@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.access import Plane
 
 JSON = Any  # a Kubernetes object as received
 
@@ -51,7 +51,7 @@ class Answer:
 class ApiClient:
     """Talks to the plane's API server as its administrator."""
 
-    def __init__(self, plane: ControlPlane) -> None:
+    def __init__(self, plane: Plane) -> None:
         self._address = urlsplit(plane.server)
         self._context = ssl.create_default_context(cafile=str(plane.ca_file))
         self._context.load_cert_chain(str(plane.admin_cert), str(plane.admin_key))
