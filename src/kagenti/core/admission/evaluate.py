@@ -16,7 +16,7 @@ from kagenti.core.installation import Installation
 from kagenti.core.layers import Sources
 from kagenti.core.settings.model import Finding, ResolvedSettings
 from kagenti.core.sidecars import Sidecars
-from kagenti.core.trigger import CALLED, Coverage, Decision, Mode, Trigger
+from kagenti.core.trigger import CALLED, Coverage, Decision, Mode, OwnerProof, Trigger
 from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 
@@ -67,6 +67,7 @@ def evaluate(
     now: datetime.datetime,
     coverage: Coverage = CALLED,
     again: Trigger | None = None,
+    proof: OwnerProof | None = None,
 ) -> Evaluation:
     """Returns what happens to a pod, or to a workload's template.
 
@@ -78,12 +79,9 @@ def evaluate(
         now: The clock, aware; becomes ``kagenti.io/injected-at`` where the pod has none.
         coverage: How the webhook's entries cover the namespace; CALLED where the API server has called.
         again: The trigger of an earlier injection that is to be kept although it is gone (target workloads).
+        proof: What was found of the owner where an exemption hangs on it (``trigger.exempt_by_owner``).
     """
-    policy = None
-    if sources.policy_readable:
-        policy = settings.namespace_policy(
-            sources.cluster, sources.namespace, name=subject.namespace, labels=namespace_labels
-        )
+    policy = policy_of(subject.namespace, sources=sources, namespace_labels=namespace_labels)
     decision = trigger.decide(
         subject,
         mode=context.mode,
@@ -91,6 +89,7 @@ def evaluate(
         runtime=sources.runtime_source,
         coverage=coverage,
         unreadable=sources.unreadable,
+        proof=proof,
     )
     if again is not None and decision.outcome == "Allow":
         decision = trigger.kept(decision, subject, again)
@@ -103,6 +102,15 @@ def evaluate(
     if not decision.injects:
         return _bare(decision, subject, sources, resolved)
     return _inject(decision, subject, sources, resolved, context, namespace_labels, now)
+
+
+def policy_of(
+    namespace: str, *, sources: Sources, namespace_labels: Mapping[str, str]
+) -> settings.NamespacePolicy | None:
+    """Returns the injection policy of a namespace; None while a config kind that may state one is unreadable."""
+    if not sources.policy_readable:
+        return None
+    return settings.namespace_policy(sources.cluster, sources.namespace, name=namespace, labels=namespace_labels)
 
 
 def _bare(

@@ -17,6 +17,8 @@ from kagenti_api.v1alpha1 import wellknown
 
 Outcome = Literal["Inject", "Allow", "Deny"]
 Trigger = Literal["Label", "AgentRuntime", "Mandatory"]
+OwnerProof = Literal["holds", "broken", "unknown"]
+"""Whether the top of an owner chain exists under its UID; unknown where nobody here may read its kind."""
 
 LABEL_VALUES: Final = (wellknown.INJECT_ENABLED, wellknown.INJECT_DISABLED)
 _ALLOWED: Final = " or ".join(f'"{value}"' for value in LABEL_VALUES)
@@ -70,6 +72,7 @@ def decide(
     runtime: Source | None,
     coverage: Coverage = CALLED,
     unreadable: Sequence[Finding] = (),
+    proof: OwnerProof | None = None,
 ) -> Decision:
     """Returns the decision as far as it stands without settings; an Inject still needs ``confirm``.
 
@@ -80,6 +83,7 @@ def decide(
         runtime: The AgentRuntime that targets the top owner, if any.
         coverage: Whether any entry covers the namespace.
         unreadable: One finding per layer that is present and has no valid version.
+        proof: What was found of the owner where an exemption hangs on it; None where nobody had to ask.
     """
     label = subject.inject_label
     if coverage.excluded:
@@ -94,19 +98,33 @@ def decide(
         return Decision("Deny", reasons.INVALID_LABEL, message, object=_labelled(subject))
     if policy is None:
         return config_invalid(subject, unreadable)
-    exempt = policy.mandatory and policy.is_exempt(subject.owner, subject.service_account)
+    unproved = exempt_by_owner(policy, subject) and proof not in (None, "holds")
+    exempt = policy.mandatory and policy.is_exempt(subject.owner, subject.service_account) and not unproved
     mandatory = policy.mandatory and not exempt
     if label == wellknown.INJECT_DISABLED:
         decision = _opted_out(subject, policy, mandatory=mandatory)
     else:
         decision = _triggered(subject, by_label=entry == "label", policy=policy, runtime=runtime, mandatory=mandatory)
-    decision = dataclasses.replace(decision, mandatory=mandatory, exempt=exempt)
+    warnings = (*decision.warnings, _unproved(subject)) if unproved else decision.warnings
+    decision = dataclasses.replace(decision, mandatory=mandatory, exempt=exempt, warnings=warnings)
     if exempt and decision.reason == reasons.NO_TRIGGER:
         message = f"{policy.declared_by} makes injection Mandatory and exempts this owner or service account"
         return dataclasses.replace(decision, reason=reasons.EXEMPT, message=message, object=str(policy.declared_by))
     if not decision.injects:
         return decision
     return _before_settings(decision, subject, unreadable)
+
+
+def exempt_by_owner(policy: Policy | None, subject: Subject) -> bool:
+    """Whether a Mandatory policy exempts the subject for its owner alone: then the owner must be proved.
+
+    A controller reference is the word of the pod's author; a service account is checked by the API server.
+    """
+    if policy is None or not policy.mandatory:
+        return False
+    nobody = WorkloadRef("", "", subject.namespace, "")
+    account = subject.service_account
+    return policy.is_exempt(subject.owner, account) and not policy.is_exempt(nobody, account)
 
 
 def confirm(
@@ -270,6 +288,14 @@ def _way_out(decision: Decision) -> str:
     if decision.mandatory and decision.trigger != "Label":
         return "injection is Mandatory here: drop the field or ask the platform for an exemption"
     return f"drop the field or the label {wellknown.INJECT_LABEL}"
+
+
+def _unproved(subject: Subject) -> str:
+    kind = f"{subject.owner.kind}.{subject.owner.group}".rstrip(".")
+    return (
+        f"{reasons.EXEMPT}: {subject.owner} is not exempt: kagenti may not read {kind}, so that nothing proves the "
+        "owner; exempt its service account"
+    )
 
 
 def _labelled(subject: Subject) -> str:
