@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from kagenti.cli.schemas import Validator
 from kagenti.core.selfchecks import check_object
-from kagenti.core.settings.layer import whole
+from kagenti.core.settings.layer import parse_layer, whole
 from kagenti_api.v1alpha1 import KINDS
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 from tests.unit.api.manifests import EXAMPLES, INVALID, ROOT, VALID, expected, load
@@ -203,3 +203,33 @@ def test_model_and_schema_agree(kind: str, dice: Random) -> None:
     spec = instance(SCHEMAS[kind]["properties"]["spec"], dice)
     manifest = {"apiVersion": "kagenti.io/v1alpha1", "kind": kind, "metadata": {"name": "default"}, "spec": spec}
     assert model_accepts(manifest) == schema_accepts(manifest), (spec, schema_faults(manifest))
+
+
+@pytest.mark.parametrize(
+    ("period", "accepted"),
+    [
+        ("5s", True),
+        ("5000ms", True),
+        ("24h", True),
+        ("1h30m", True),
+        ("0.5h", True),
+        ("4.9s", False),
+        ("1440m1s", False),
+    ],
+)
+def test_the_edges_of_the_sync_period(period: str, accepted: bool) -> None:
+    """5s to 24h, in any unit of Go's durations."""
+    spec = {"selector": {}, "syncPeriod": period}
+    manifest = {"apiVersion": "kagenti.io/v1alpha1", "kind": "AgentCard", "metadata": {"name": "a"}, "spec": spec}
+    assert schema_accepts(manifest)
+    assert (check_object(manifest) == ()) is accepted
+
+
+def test_a_whole_number_is_one_number() -> None:
+    """8080.0 is 8080 (JSON Schema 2020-12 section 4.2.3), in the model and in the layer."""
+    spec: JSON = {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}}
+    spec["identity"] = {"inbound": {"port": 8080.0, "excludePorts": [1.0]}}
+    manifest = {"apiVersion": "kagenti.io/v1alpha1", "kind": "AgentRuntime", "metadata": {"name": "a"}, "spec": spec}
+    assert model_accepts(manifest)
+    values = parse_layer("workload", manifest).values
+    assert repr((values["identity.inbound.port"], values["identity.inbound.excludePorts"])) == "(8080, [1])"

@@ -153,5 +153,8 @@ SAMPLES: Final[Mapping[str, tuple[JSON, ...]]] = {path: _samples(path) for path 
 
 _SETTINGS: Final = [(path, value) for path, values in SAMPLES.items() for value in values]
 
+one_setting = st.sampled_from(_SETTINGS)
+"""One path with a value that is valid there."""
+
 value_maps = st.lists(st.sampled_from(_SETTINGS), max_size=14).map(dict)
 """What one layer sets, by path."""

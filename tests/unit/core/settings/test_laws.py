@@ -22,7 +22,16 @@ from kagenti.core.settings import (
 from kagenti.core.settings.merge import combine
 from kagenti_api.v1alpha1.built_in import DERIVED
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
-from tests.unit.core.settings.given import SAMPLES, TEMPLATE, cluster, manifest, namespace, value_maps, workload
+from tests.unit.core.settings.given import (
+    SAMPLES,
+    TEMPLATE,
+    cluster,
+    manifest,
+    namespace,
+    one_setting,
+    value_maps,
+    workload,
+)
 
 JSON = Any  # a value of the layered block
 
@@ -146,13 +155,37 @@ def shuffle(value: JSON, seed: int) -> JSON:
     return [shuffle(item, seed) for item in value] if isinstance(value, list) else value
 
 
-@given(value_maps, value_maps)
-def test_equal_content_and_only_equal_content_has_equal_revisions(first: JSON, second: JSON) -> None:
+@given(value_maps, st.integers())
+def test_equal_content_has_equal_revisions_whoever_gives_it(values: JSON, seed: int) -> None:
+    """However the same values are spread over namespace and workload, the revisions are the same."""
+    dice = Random(seed)
+    mine = {path: value for path, value in values.items() if dice.random() < 0.5}
+    others = {path: value for path, value in values.items() if path not in mine}
+    one, other = resolve(*layers({}, values, {})), resolve(*layers({}, mine, others))
+    assert one.values == other.values
+    assert (one.live_revision, one.restart_revision) == (other.live_revision, other.restart_revision)
+
+
+@given(value_maps, one_setting)
+def test_one_change_changes_the_revisions_of_its_parts_and_no_other(values: JSON, change: tuple[str, JSON]) -> None:
     """Each revision is a function of its part of the result, one to one."""
-    one, other = resolve(None, namespace(first), None), resolve(None, None, workload(second))
+    one, other = resolve(cluster(values), None, None), resolve(cluster({**values, change[0]: change[1]}), None, None)
     assert (one.live_revision == other.live_revision) == (live_part(one) == live_part(other))
     assert (one.restart_revision == other.restart_revision) == (restart_part(one) == restart_part(other))
     assert one.restart_json == canonical(restart_part(one))
+
+
+@pytest.mark.parametrize(("path", "value", "live", "restart"), [
+    ("identity.outbound.defaultPolicy", "Deny", True, False),
+    ("identity.inbound.port", 9000, False, True),
+    ("trace.sampling.rate", 0.9, True, True),
+    ("identity.clientRegistration.keycloak.realm", "other", True, True),
+    ("identity.outbound.defaultPolicy", "Passthrough", False, False),
+])  # fmt: skip
+def test_which_revision_a_change_enters(path: str, value: JSON, live: bool, restart: bool) -> None:
+    """By class; a realm enters both, for live values are derived from it; the same value enters none."""
+    one, other = resolve(None, None, None), resolve(None, None, workload({path: value}))
+    assert (one.live_revision != other.live_revision, one.restart_revision != other.restart_revision) == (live, restart)
 
 
 @given(value_maps)
