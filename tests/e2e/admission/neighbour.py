@@ -24,6 +24,7 @@ class Neighbour:
         (folder / "neighbour.crt").write_bytes(certificate)
         (folder / "neighbour.key").write_bytes(key)
         self.calls = 0
+        self.changed: list[str] = []  # names of the pods that it changed, one entry a call
         neighbour = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,7 +33,10 @@ class Neighbour:
             def do_POST(self) -> None:
                 request = orjson.loads(self.rfile.read(int(self.headers["Content-Length"])))["request"]
                 neighbour.calls += 1
-                operations = orjson.dumps(patch(request["object"]))
+                made = patch(request["object"])
+                if made:
+                    neighbour.changed.append(request["object"]["metadata"].get("name", ""))
+                operations = orjson.dumps(made)
                 answer = {"uid": request["uid"], "allowed": True, "patchType": "JSONPatch"}
                 answer["patch"] = base64.b64encode(operations).decode()
                 body = orjson.dumps(
@@ -54,8 +58,11 @@ class Neighbour:
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
-    def configuration(self, name: str, namespace: str) -> JSON:
-        """Its webhook configuration, for the pods of one namespace; the name decides whether it is called before us."""
+    def configuration(self, name: str, namespace: str, *, reinvocation: str) -> JSON:
+        """Its webhook configuration, for the pods of one namespace; the name decides whether it is called before us.
+
+        With ``reinvocation`` IfNeeded it is called again after a webhook behind it changed the pod.
+        """
         bundle = base64.b64encode(self._authority.certificate_pem).decode()
         entry = {
             "name": "mutate.neighbour.example",
@@ -65,6 +72,7 @@ class Neighbour:
             "admissionReviewVersions": ["v1"],
             "sideEffects": "None",
             "failurePolicy": "Fail",
+            "reinvocationPolicy": reinvocation,
         }
         return {
             "apiVersion": "admissionregistration.k8s.io/v1",
