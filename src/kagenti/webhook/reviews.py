@@ -10,7 +10,7 @@ from kagenti.core.admission import advise, pods, validate, workloads
 from kagenti.core.admission.evaluate import Context
 from kagenti.core.admission.respond import Answer
 from kagenti.core.admission.review import Request
-from kagenti.core.admission.targets import TargetFacts
+from kagenti.core.admission.targets import UNKNOWN, TargetFacts
 from kagenti.core.admission.validate import View
 from kagenti.core.layers import LayerCache, Stored
 from kagenti.core.trigger import OwnerProof
@@ -20,6 +20,7 @@ from kagenti.webhook.door import Entry
 from kagenti.webhook.entry import AtOnce, Decide, ReviewEntry, nothing_at_once
 from kagenti.webhook.journal import Journal
 from kagenti.webhook.metrics import Metrics
+from kagenti.webhook.slices import in_slices
 
 NOT_SYNCED: Final = "kagenti has not read its caches yet"
 
@@ -98,9 +99,8 @@ class Reviews:
         """Answers a write of one of our kinds."""
         desk = validate.Desk(self.view, self.layers, self.context)
         target = validate.needs(request)
-        if target is None:
-            return validate.validate(request, desk)
-        return validate.validate(request, desk, target=await self.cluster.target_facts(target))
+        facts = UNKNOWN if target is None else await self.cluster.target_facts(target)
+        return await in_slices(validate.answer_in_steps(request, desk, target=facts))
 
     async def advise(self, request: Request) -> Answer:
         """Answers a write of a workload with warnings."""
