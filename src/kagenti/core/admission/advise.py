@@ -48,8 +48,10 @@ def advise(
     subject = _subject(request)
     if subject is None or not view.synced() or not _concerns_pods(request, subject):
         return respond.allowed(request, reason=SILENT)
-    labels = view.namespace_labels(request.namespace) or {}
-    warnings = [*_label_place(request, subject, target), *_foresee(subject, labels, view, layers, context, target, now)]
+    warnings = _label_place(request, subject, target)
+    labels = view.namespace_labels(request.namespace)
+    if labels is not None:  # of a namespace that is too new for the cache nothing is foretold: it may be enrolled
+        warnings += _foresee(subject, labels, view, layers, context, target, now)
     return respond.allowed(request, reason=ADVICE if warnings else SILENT, warnings=warnings)
 
 

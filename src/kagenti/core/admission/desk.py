@@ -62,11 +62,12 @@ class Desk:
         return settings.resolve(cluster, config, runtime, policy=policy, cluster_domain=domain, namespaces=known)
 
     def coverage(self, namespace: str) -> trigger.Coverage:
-        """Returns how the webhook's entries cover a namespace."""
+        """Returns how the webhook's entries cover a namespace; one whose labels are not known yet may be enrolled."""
+        labels = self.view.namespace_labels(namespace)
         return trigger.coverage_of(
             namespace,
-            labels=self.view.namespace_labels(namespace) or {},
-            selector=self.context.installation.namespace_selector,
+            labels=labels or {},
+            selector=self.context.installation.namespace_selector if labels is not None else "",
             release_namespace=self.context.installation.release_namespace,
         )
 

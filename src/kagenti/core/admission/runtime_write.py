@@ -102,7 +102,8 @@ class RuntimeWrite:
         target = targets.target_of(request.old_object, request.namespace)
         if target is None:
             return []
-        mine = (request.namespace, request.name)
+        name = request.name or (request.old_object.get("metadata") or {}).get("name")  # a deletecollection names nobody
+        mine = (request.namespace, name)
         heirs = [found for found in self.at.view.runtimes_for(target) if (found.namespace, found.name) != mine]
         heir = gathering.pick_runtime(heirs)
         if heir is not None:
