@@ -136,6 +136,7 @@ def webhook(
     ] = "kagenti.io/enrolled=true",
     webhook_configuration: Annotated[str, typer.Option(help="Check our leaf against its caBundle.")] = "",
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
+    concurrency: Annotated[int, typer.Option(min=1, help="Reviews decided at once; more are told to retry.")] = 1024,
     shutdown_grace: Annotated[float, typer.Option(help="Seconds to go on serving after SIGTERM.")] = 5.0,
     log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
 ) -> None:
@@ -162,6 +163,7 @@ def webhook(
         webhook_configuration=webhook_configuration,
         kubeconfig=kubeconfig,
         shutdown_grace=shutdown_grace,
+        concurrency=concurrency,
         log_level=log_level,
     )
     sys.exit(serving.main(config))
