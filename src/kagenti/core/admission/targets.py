@@ -104,9 +104,8 @@ def sentence(target: WorkloadRef, facts: TargetFacts, *, bare: str) -> str:
 
 
 def _service_account(target: Mapping[str, JSON]) -> str:
-    if workload.template_path(target) is None:
-        return ""
-    return workload.subject_of(target).service_account
+    subject = workload.subject_of(target, namespace=(target.get("metadata") or {}).get("namespace") or "")
+    return subject.service_account if subject else ""
 
 
 def _running(pod: Mapping[str, JSON]) -> bool:

@@ -249,6 +249,16 @@ def test_facts_of_a_target() -> None:
     assert targets.facts_of(replica_set, None).pods is None
 
 
+@pytest.mark.parametrize(
+    ("spec", "account"), [({}, "default"), ({"serviceAccountName": "own"}, "own"), ({"containers": None}, "")]
+)
+def test_the_service_account_of_a_target(spec: JSON, account: str) -> None:
+    """Of its template; empty for what has none."""
+    manifest = workload("Deployment")
+    manifest["spec"]["template"]["spec"].update(spec)
+    assert targets.facts_of(manifest, None).service_account == account
+
+
 @pytest.mark.parametrize("target", [None, [], {"kind": "Deployment"}, {"apiVersion": 1, "kind": "a", "name": "b"}])
 def test_a_target_that_cannot_be_read_is_none(target: JSON) -> None:
     """The CRD refuses these; here they must not crash."""
