@@ -207,6 +207,28 @@ def default_of(field: LayeredField) -> str:
 def crd(kind: type[BaseModel]) -> JSON:
     """Returns the CustomResourceDefinition of a kind."""
     marks: KindMarks = kind.MARKS  # type: ignore[attr-defined]  # every kind declares it
+    names = {
+        "kind": kind.__name__,
+        "listKind": f"{kind.__name__}List",
+        "plural": marks.plural,
+        "singular": marks.singular,
+        "shortNames": list(marks.short_names),
+        "categories": ["kagenti"],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{marks.plural}.{wellknown.GROUP}"},
+        "spec": {
+            "group": wellknown.GROUP,
+            "scope": marks.scope,
+            "names": names,
+            "versions": [_version(kind, marks)],
+        },
+    }
+
+
+def _version(kind: type[BaseModel], marks: KindMarks) -> JSON:
     version = {
         "name": wellknown.VERSION,
         "served": True,
@@ -220,24 +242,7 @@ def crd(kind: type[BaseModel]) -> JSON:
     }
     if marks.selectable:
         version["selectableFields"] = [{"jsonPath": path} for path in marks.selectable]
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{marks.plural}.{wellknown.GROUP}"},
-        "spec": {
-            "group": wellknown.GROUP,
-            "scope": marks.scope,
-            "names": {
-                "kind": kind.__name__,
-                "listKind": f"{kind.__name__}List",
-                "plural": marks.plural,
-                "singular": marks.singular,
-                "shortNames": list(marks.short_names),
-                "categories": ["kagenti"],
-            },
-            "versions": [version],
-        },
-    }
+    return version
 
 
 def rendered() -> dict[str, str]:
