@@ -101,17 +101,26 @@ def names(pod: JSON) -> list[str]:
         ("a: \x01\n", 1, "not YAML"),
     ],
 )
-@pytest.mark.parametrize("command", ["inject", "uninject"])
-def test_a_broken_file(command: str, text: str, line: int, says: str, kagenti: Run, written: Write) -> None:
+def test_a_broken_file(text: str, line: int, says: str, kagenti: Run, written: Write) -> None:
     """File, line, what and what to do on one line; exit 2; nothing is written, not even the documents before."""
     path = written(POD + "---\n" + text)
-    done = kagenti(command, "-f", path)
+    done = kagenti("inject", "-f", path)
     assert (done.code, done.out) == (2, "")
     first, _, rest = done.err.partition("\n")
     assert rest == ""
     assert re.match(rf"kagenti: {re.escape(path)}:{line + 5}: ", first), first
     assert says in first
     assert re.search(r"; (correct|mend|add) ", first), first
+
+
+@pytest.mark.parametrize(
+    "text", ["a: {b\n", "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [a]}\n"]
+)
+def test_a_broken_file_to_uninject(text: str, kagenti: Run, written: Write) -> None:
+    """The same faults, read by the same function."""
+    done = kagenti("uninject", "-f", written(POD + "---\n" + text))
+    assert (done.code, done.out) == (2, "")
+    assert "app.yaml:" in done.err
 
 
 def test_a_file_that_is_not_there(kagenti: Run) -> None:

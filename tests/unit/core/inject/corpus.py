@@ -16,9 +16,9 @@ CORPORA = Path(__file__).resolve().parents[5] / "shared" / "corpora"
 _TEMPLATES = {"Pod": (), "CronJob": ("spec", "jobTemplate", "spec", "template")}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Found:
-    """One pod of a file, as its controller would create it; ``fault`` says why a document gives none."""
+    """One pod of a file, as its controller would create it; ``fault`` says why a document gives none. Equal to itself only."""
 
     name: str
     pod: JSON = None
