@@ -67,7 +67,7 @@ async def test_an_owner_that_nobody_may_read_exempts_nobody() -> None:
 
 @pytest.mark.parametrize(
     "exempt",
-    [{"serviceAccountName": "default"}, {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "other"}],
+    [{"serviceAccount": "default"}, {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "other"}],
     ids=["by service account", "another owner"],
 )
 async def test_nothing_else_costs_a_read(exempt: dict[str, str]) -> None:
