@@ -117,11 +117,26 @@ def spiffe_helper(plan: Plan) -> dict[str, JSON]:
 
 def client_registration(plan: Plan) -> dict[str, JSON]:
     """Registers the OAuth client, visibly (reference: authbridge-contract section 1.3)."""
+    ready = {"exec": {"command": ["test", "-f", "/shared/registered"]}}
+    svid = [_mount(wellknown.SVID_VOLUME, "/opt", read_only=True)] if plan.on("identity.spiffe.enabled") else []
+    return _container(
+        plan,
+        "clientRegistration",
+        wellknown.CLIENT_REGISTRATION,
+        command=["/bin/sh", "-c", scripts.REGISTER],
+        env=_registration_env(plan),
+        restartPolicy="Always",
+        readinessProbe=_probe(ready, period=5, failures=3),
+        securityContext=_hardened(_HELPER_USER, _SHARED_GROUP),
+        volumeMounts=[*svid, _mount(wellknown.SHARED_VOLUME, "/shared")],
+    )
+
+
+def _registration_env(plan: Plan) -> list[dict[str, JSON]]:
     keycloak, settings = f"{REGISTRATION}.keycloak", plan.settings
     secret = settings.text(f"{keycloak}.adminCredentialsSecret")
-    spiffe = plan.on("identity.spiffe.enabled")
     literal = {
-        "SPIRE_ENABLED": "true" if spiffe else "false",
+        "SPIRE_ENABLED": "true" if plan.on("identity.spiffe.enabled") else "false",
         "CLIENT_NAME": plan.values.client_name,  # an env value already: $(POD_NAME) is meant
         "KEYCLOAK_URL": env_literal(settings.text(f"{keycloak}.url")),
         "KEYCLOAK_REALM": env_literal(settings.text(f"{keycloak}.realm")),
@@ -136,19 +151,7 @@ def client_registration(plan: Plan) -> dict[str, JSON]:
         {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": True}}}
         for key in ("KEYCLOAK_ADMIN_USERNAME", "KEYCLOAK_ADMIN_PASSWORD")
     ]
-    ready = {"exec": {"command": ["test", "-f", "/shared/registered"]}}
-    mounts = [_mount(wellknown.SVID_VOLUME, "/opt", read_only=True)] if spiffe else []
-    return _container(
-        plan,
-        "clientRegistration",
-        wellknown.CLIENT_REGISTRATION,
-        command=["/bin/sh", "-c", scripts.REGISTER],
-        env=[_field("POD_NAME", "metadata.name"), *_literals(literal), *credentials],
-        restartPolicy="Always",
-        readinessProbe=_probe(ready, period=5, failures=3),
-        securityContext=_hardened(_HELPER_USER, _SHARED_GROUP),
-        volumeMounts=[*mounts, _mount(wellknown.SHARED_VOLUME, "/shared")],
-    )
+    return [_field("POD_NAME", "metadata.name"), *_literals(literal), *credentials]
 
 
 def envoy_proxy(plan: Plan) -> dict[str, JSON]:
@@ -232,6 +235,26 @@ def _bridge_env(plan: Plan) -> list[dict[str, JSON]]:
 
 def proxy_init(plan: Plan) -> dict[str, JSON]:
     """Redirects the pod's traffic, by our own script in that image (spec 04, Interception)."""
+    return _container(
+        plan,
+        "proxyInit",
+        wellknown.PROXY_INIT,
+        command=["/bin/sh", "-c", scripts.INTERCEPT],
+        env=_interception_env(plan),
+        securityContext={
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "privileged": False,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": False,
+            "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    )
+
+
+def _interception_env(plan: Plan) -> list[dict[str, JSON]]:
     settings = plan.settings
     literal = {
         "PROXY_PORT": str(settings.number(f"{INTERCEPTION}.proxyPort")),
@@ -244,20 +267,4 @@ def proxy_init(plan: Plan) -> dict[str, JSON]:
     }
     # An empty value would be dropped by the API server, and the script treats both alike.
     env = [{"name": name, **({"value": value} if value else {})} for name, value in literal.items()]
-    return _container(
-        plan,
-        "proxyInit",
-        wellknown.PROXY_INIT,
-        command=["/bin/sh", "-c", scripts.INTERCEPT],
-        env=[*env, _field("POD_IPS", "status.podIPs")],
-        securityContext={
-            "runAsUser": 0,
-            "runAsGroup": 0,
-            "runAsNonRoot": False,
-            "privileged": False,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": False,
-            "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-    )
+    return [*env, _field("POD_IPS", "status.podIPs")]

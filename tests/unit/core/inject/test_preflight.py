@@ -181,6 +181,8 @@ def test_another_proxy_user() -> None:
     other = resolved(identity={"outbound": {"trafficInterception": {"proxyUid": 2000}}})
     assert outcome(app(securityContext={"runAsUser": 2000}), other)[:1] == ("ProxyUid",)
     assert outcome(app(securityContext={"runAsUser": 1337}), other) == ()
+    helpers = resolved(identity={"outbound": {"trafficInterception": {"proxyUid": 1000}}})
+    assert outcome(pod(), helpers)[:1] == ("ConfigInvalid",)
 
 
 @pytest.mark.parametrize(
