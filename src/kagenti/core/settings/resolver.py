@@ -9,10 +9,11 @@ from kagenti.core.settings import consistency, identity_provider, revision
 from kagenti.core.settings.derive import derive
 from kagenti.core.settings.layer import BUILT_IN_LAYER
 from kagenti.core.settings.merge import in_order, merge
-from kagenti.core.settings.model import Layer, ResolvedSettings, Source
+from kagenti.core.settings.model import Layer, ResolvedSettings
 from kagenti.core.settings.policy import OPTIONAL, NamespacePolicy
 
-_ROOM: Final = 8192
+# About 20 KiB each; a workload that is not remembered costs one merge, a fraction of a millisecond.
+_ROOM: Final = 2048
 
 
 def resolve(
@@ -58,7 +59,8 @@ class KnownNamespaces:
         return self.answers.setdefault(str(name), self._exists(str(name)))
 
 
-_Key = tuple[Source | None, Source | None, Source | None, NamespacePolicy | None]
+_Name = tuple[str, str] | None
+_Key = tuple[_Name, _Name, _Name, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,16 @@ class _Known:
     """One remembered result, the very layers that it was made of, and what it assumes of namespaces."""
 
     layers: tuple[Layer | None, ...]
+    policy: NamespacePolicy | None
     namespaces: Mapping[str, bool]
     settings: ResolvedSettings
 
 
 class Resolver:
-    """Remembers results by the versions of the layers; the oldest goes first."""
+    """Remembers one result for each set of layers, whatever their versions; the one unused for longest goes first.
+
+    A new version of a layer takes the place of the old one: nobody can fill the memory by editing one object.
+    """
 
     def __init__(
         self,
@@ -93,15 +99,16 @@ class Resolver:
     ) -> ResolvedSettings:
         """Returns what ``resolve`` returns for these layers and the namespaces that exist now."""
         layers = (cluster, namespace, runtime)
-        key = (_source(cluster), _source(namespace), _source(runtime), policy)
-        found = self._known.get(key)
-        if found is not None and self._holds(found, layers):
+        key = (_name(cluster), _name(namespace), _name(runtime), policy is not None and policy.mandatory)
+        found = self._known.pop(key, None)
+        if found is not None and found.policy == policy and self._holds(found, layers):
+            self._known[key] = found
             return found.settings
         asked = KnownNamespaces(self._is_namespace)
         settings = resolve(*layers, policy=policy, cluster_domain=self._cluster_domain, namespaces=asked)
-        if found is None and len(self._known) >= self._room:
+        if len(self._known) >= self._room:
             self._known.pop(next(iter(self._known)))
-        self._known[key] = _Known(layers, asked.answers, settings)
+        self._known[key] = _Known(layers, policy, asked.answers, settings)
         return settings
 
     def _holds(self, found: _Known, layers: tuple[Layer | None, ...]) -> bool:
@@ -110,5 +117,5 @@ class Resolver:
         return same and all(self._is_namespace(name) is exists for name, exists in found.namespaces.items())
 
 
-def _source(layer: Layer | None) -> Source | None:
-    return layer.source if layer is not None else None
+def _name(layer: Layer | None) -> _Name:
+    return (layer.source.namespace, layer.source.name) if layer is not None else None

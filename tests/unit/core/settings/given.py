@@ -71,9 +71,11 @@ def namespace(values: Mapping[str, JSON] | None = None, **policy: JSON) -> Layer
     return parse_layer("namespace", manifest("namespace", values, policy or None))
 
 
-def workload(values: Mapping[str, JSON] | None = None) -> Layer:
-    """Returns a workload layer."""
-    return parse_layer("workload", manifest("workload", values))
+def workload(values: Mapping[str, JSON] | None = None, *, name: str = "") -> Layer:
+    """Returns a workload layer; ``name`` for another AgentRuntime than the usual one."""
+    made = manifest("workload", values)
+    made["metadata"] |= {"name": name} if name else {}
+    return parse_layer("workload", made)
 
 
 def rule(host: str, *, port: int | None = None, **fields: JSON) -> dict[str, JSON]:

@@ -32,14 +32,23 @@ def test_a_policy_is_part_of_the_question() -> None:
     assert resolver.resolve(top, None, lower, policy=policy)["injection.enabled"] is True
 
 
-def test_the_oldest_goes_first() -> None:
-    """The memo is bounded."""
-    resolver, first = Resolver(room=2), workload()
-    kept = resolver.resolve(None, None, first)
-    for name in ("a", "b"):
-        resolver.resolve(cluster({"trace.resourceAttributes": {"k": name}}), None, None, policy=None)
-        resolver.resolve(cluster(locked=["trace"]), None, workload({"trace.resourceAttributes": {"k": name}}))
-    assert resolver.resolve(None, None, first) is not kept
+def test_the_one_unused_for_longest_goes_first() -> None:
+    """The memo is bounded, and what is in use stays."""
+    resolver, one, two, three = Resolver(room=2), workload(name="one"), workload(name="two"), workload(name="three")
+    kept, other = resolver.resolve(None, None, one), resolver.resolve(None, None, two)
+    assert resolver.resolve(None, None, one) is kept
+    resolver.resolve(None, None, three)
+    assert resolver.resolve(None, None, one) is kept
+    assert resolver.resolve(None, None, two) is not other
+
+
+def test_a_new_version_takes_the_place_of_the_old_one() -> None:
+    """Whoever edits one object for ever fills no memory."""
+    resolver, other = Resolver(room=2), workload(name="other")
+    kept = resolver.resolve(None, None, other)
+    for number in range(10):
+        resolver.resolve(None, None, workload({"trace.resourceAttributes": {"k": str(number)}}))
+    assert resolver.resolve(None, None, other) is kept
 
 
 @pytest.mark.parametrize(("known", "faults"), [({"team2"}, 0), (set(), 1)])
