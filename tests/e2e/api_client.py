@@ -85,6 +85,10 @@ class ApiClient:
             decoded = {"message": text.decode(errors="replace")}
         return Answer(response.status, decoded, warnings)
 
+    def close(self) -> None:
+        """Closes the connection; the client may be used again."""
+        self._connection.close()
+
     def path(self, manifest: Mapping[str, JSON] | str, namespace: str = "", name: str = "") -> str:
         """Returns the REST path of an object's collection, or of the object when a name is given."""
         kind = manifest if isinstance(manifest, str) else manifest["kind"]
