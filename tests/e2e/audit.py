@@ -76,7 +76,7 @@ def _request(event: JSON, reference: JSON) -> Request:
     )
 
 
-def mutations(log: Path, *, resource: str, namespace: str, name: str = "") -> list[list[Mutation]]:
+def mutations(log: Path, *, resource: str, namespace: str = "", name: str = "") -> list[list[Mutation]]:
     """Returns for each creation of that resource, oldest first, the webhook calls that the API server noted, in their order.
 
     A controller's pods have no name yet when they are asked for: leave it out for them.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.audit import OURS, READS, Request, requests
+from tests.e2e.audit import OURS, READS, Request, mutations, requests
 from tests.e2e.installed import Options, rendered
 from tests.e2e.plane.control_plane import ControlPlane
 
@@ -81,3 +81,10 @@ def test_no_right_is_unused(ours: list[Request]) -> None:
     }
     assert set(UNUSED) <= granted, "UNUSED speaks of rights that are not granted"
     assert sorted(granted - used - set(UNUSED)) == [], "grant less, test what uses it, or say why in UNUSED"
+
+
+def test_the_api_server_noted_what_we_changed(cluster: ControlPlane) -> None:
+    """Its own annotations name our entries, on pods that we changed and on pods that we left alone."""
+    noted = [call for pod in mutations(cluster.audit_log, resource="pods") for call in pod if "kagenti" in call.webhook]
+    assert {call.configuration for call in noted} == {"kagenti-injector"}
+    assert {call.mutated for call in noted} == {True, False}

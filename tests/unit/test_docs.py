@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from scripts.gen_reasons import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
