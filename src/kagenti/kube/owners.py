@@ -64,8 +64,13 @@ class _Once(Generic[_Answer]):
         if task is None:
             task = asyncio.ensure_future(self._keep(key, read))
             self._asking[key] = task
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
+            task.add_done_callback(lambda done: self._done(key, done))
         return await asyncio.shield(task)
+
+    def _done(self, key: Hashable, task: asyncio.Task[_Answer]) -> None:
+        del self._asking[key]
+        if not task.cancelled():
+            task.exception()  # taken, though all who asked may have given up
 
     async def _keep(self, key: Hashable, read: Callable[[], Awaitable[_Answer]]) -> _Answer:
         found = await read()

@@ -53,6 +53,7 @@ class StrictReader:
         waiting = self._waiting.get(key)
         if waiting is None:
             waiting = asyncio.create_task(self._after(self._flying.get(key), key))
+            waiting.add_done_callback(_noted)
             self._waiting[key] = waiting
         try:
             async with asyncio.timeout(self._budget):
@@ -88,6 +89,12 @@ class StrictReader:
             return tuple(KINDS["AgentRuntime"].decode(item) for item in _decoder.decode(body).items)
         except msgspec.DecodeError as problem:
             raise errors.Unreachable(f"GET {path} was answered with what is no list: {problem}; try again") from problem
+
+
+def _noted(task: asyncio.Task[_Found]) -> None:
+    """Takes the exception of a read whose callers have all given up, which asyncio would log as forgotten."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _escaped(value: str) -> str:

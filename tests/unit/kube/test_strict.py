@@ -1,6 +1,7 @@
 """Strict reads: never an answer from before the caller came, never longer than the budget."""
 
 import asyncio
+import gc
 
 import orjson
 import pytest
@@ -78,6 +79,27 @@ async def test_the_budget_counts_from_the_callers_arrival() -> None:
     assert loop.time() - began < 0.35
     with pytest.raises(errors.Unreachable):
         await first
+
+
+async def test_a_failure_that_nobody_waits_for_is_not_shouted(caplog: pytest.LogCaptureFixture) -> None:
+    """The caller gave up before the server's refusal came: nothing is logged as forgotten."""
+    failed = asyncio.Event()
+
+    class Late:
+        async def get(self, path: str, *, params: dict[str, str], timeout: float) -> bytes:
+            try:
+                await asyncio.sleep(0.05)
+                raise errors.Unreachable("late")
+            finally:
+                failed.set()
+
+    with pytest.raises(errors.Unreachable, match="not listed"):
+        await StrictReader(Late(), budget=0.01).runtimes_for("n", "Deployment", "weather")
+    async with asyncio.timeout(10):
+        await failed.wait()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert caplog.records == []
 
 
 async def test_every_word_of_the_caller_is_quoted() -> None:

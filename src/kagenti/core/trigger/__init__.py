@@ -5,18 +5,16 @@ from kagenti.core.trigger.decision import (
     LABEL_VALUES,
     Decision,
     Outcome,
-    OwnerProof,
-    Policy,
     Trigger,
     config_invalid,
     confirm,
     decide,
-    exempt_by_owner,
     kept,
     not_ready,
     nothing_left,
     unsupported_field,
 )
+from kagenti.core.trigger.policy import OwnerProof, Policy, exempt_by_owner
 
 __all__ = [
     "CALLED",

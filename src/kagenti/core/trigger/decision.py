@@ -7,36 +7,20 @@ an Inject with what the settings say. Neither looks at containers: refusals of a
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from kagenti.core.settings.model import Finding, ResolvedSettings, Source
 from kagenti.core.trigger import reasons
 from kagenti.core.trigger.coverage import CALLED, Coverage, Mode, entry_of
-from kagenti.core.workload import Subject, WorkloadRef
+from kagenti.core.trigger.policy import OwnerProof, Policy, Standing, standing
+from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
 
 Outcome = Literal["Inject", "Allow", "Deny"]
 Trigger = Literal["Label", "AgentRuntime", "Mandatory"]
-OwnerProof = Literal["holds", "broken", "unknown"]
-"""Whether the top of an owner chain exists under its UID; unknown where nobody here may read its kind."""
 
 LABEL_VALUES: Final = (wellknown.INJECT_ENABLED, wellknown.INJECT_DISABLED)
 _ALLOWED: Final = " or ".join(f'"{value}"' for value in LABEL_VALUES)
-
-
-class Policy(Protocol):
-    """What the config kinds ask of a namespace (``core.settings.namespace_policy``)."""
-
-    @property
-    def mandatory(self) -> bool:
-        """Whether every pod of the namespace is injected or denied."""
-
-    @property
-    def declared_by(self) -> Source | None:
-        """The config that says so."""
-
-    def is_exempt(self, owner: WorkloadRef, service_account: str) -> bool:
-        """Whether the cluster exempts that owner or service account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,33 +82,16 @@ def decide(
         return Decision("Deny", reasons.INVALID_LABEL, message, object=_labelled(subject))
     if policy is None:
         return config_invalid(subject, unreadable)
-    unproved = exempt_by_owner(policy, subject) and proof not in (None, "holds")
-    exempt = policy.mandatory and policy.is_exempt(subject.owner, subject.service_account) and not unproved
-    mandatory = policy.mandatory and not exempt
+    stands = standing(policy, subject, proof)
     if label == wellknown.INJECT_DISABLED:
-        decision = _opted_out(subject, policy, mandatory=mandatory)
+        decision = _opted_out(subject, policy, mandatory=stands.mandatory)
     else:
-        decision = _triggered(subject, by_label=entry == "label", policy=policy, runtime=runtime, mandatory=mandatory)
-    warnings = (*decision.warnings, _unproved(subject)) if unproved else decision.warnings
-    decision = dataclasses.replace(decision, mandatory=mandatory, exempt=exempt, warnings=warnings)
-    if exempt and decision.reason == reasons.NO_TRIGGER:
-        message = f"{policy.declared_by} makes injection Mandatory and exempts this owner or service account"
-        return dataclasses.replace(decision, reason=reasons.EXEMPT, message=message, object=str(policy.declared_by))
+        by_label = entry == "label"
+        decision = _triggered(subject, by_label=by_label, policy=policy, runtime=runtime, mandatory=stands.mandatory)
+    decision = _standing_in(decision, policy, stands)
     if not decision.injects:
         return decision
     return _before_settings(decision, subject, unreadable)
-
-
-def exempt_by_owner(policy: Policy | None, subject: Subject) -> bool:
-    """Whether a Mandatory policy exempts the subject for its owner alone: then the owner must be proved.
-
-    A controller reference is the word of the pod's author; a service account is checked by the API server.
-    """
-    if policy is None or not policy.mandatory:
-        return False
-    nobody = WorkloadRef("", "", subject.namespace, "")
-    account = subject.service_account
-    return policy.is_exempt(subject.owner, account) and not policy.is_exempt(nobody, account)
 
 
 def confirm(
@@ -211,6 +178,20 @@ def unsupported_field(subject: Subject) -> str:
     return ""
 
 
+def _standing_in(decision: Decision, policy: Policy, stands: Standing) -> Decision:
+    """Completes a decision with how the policy stood; an exemption is named where nothing else decided."""
+    decision = dataclasses.replace(
+        decision,
+        mandatory=stands.mandatory,
+        exempt=stands.exempt,
+        warnings=(*decision.warnings, *stands.warnings),
+    )
+    if not stands.exempt or decision.reason != reasons.NO_TRIGGER:
+        return decision
+    message = f"{policy.declared_by} makes injection Mandatory and exempts this owner or service account"
+    return dataclasses.replace(decision, reason=reasons.EXEMPT, message=message, object=str(policy.declared_by))
+
+
 def _not_called(subject: Subject, *, entry_exists: bool, policy: Policy | None, runtime: Source | None) -> Decision:
     namespace = subject.namespace
     enrol = f"kubectl label namespace {namespace} {wellknown.ENROLLED_LABEL}=true"
@@ -288,14 +269,6 @@ def _way_out(decision: Decision) -> str:
     if decision.mandatory and decision.trigger != "Label":
         return "injection is Mandatory here: drop the field or ask the platform for an exemption"
     return f"drop the field or the label {wellknown.INJECT_LABEL}"
-
-
-def _unproved(subject: Subject) -> str:
-    kind = f"{subject.owner.kind}.{subject.owner.group}".rstrip(".")
-    return (
-        f"{reasons.EXEMPT}: {subject.owner} is not exempt: kagenti may not read {kind}, so that nothing proves the "
-        "owner; exempt its service account"
-    )
 
 
 def _labelled(subject: Subject) -> str:
