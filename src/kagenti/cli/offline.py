@@ -28,15 +28,15 @@ def inject(
         holding.objects += known.objects
         holding.namespaces = {**known.namespaces, **holding.namespaces}
     evaluator = Evaluator(holding, mode=mode, enrolled=enrolled, now=_time(now))
-    texts, denied = [], False
+    parts, denied = [], False
     for document in documents:
         operations: list[object] = []
         for subject in workloads.subjects(document, namespace=namespace):
             patch, refused = _evaluated(document, subject, evaluator)
             operations += patch
             denied = denied or refused
-        texts.append(_changed(document, operations))
-    sys.stdout.write("".join(texts))
+        parts.append((document, _changed(document, operations)))
+    sys.stdout.write(manifests.joined(parts))
     return int(denied)
 
 
@@ -54,11 +54,12 @@ def _evaluated(document: Document, subject: Subject, evaluator: Evaluator) -> tu
 
 def uninject(files: Sequence[str], *, namespace: str) -> int:
     """Prints the manifests without anything of ours; returns 0."""
-    texts = []
+    parts = []
     for document in manifests.read(files):
         found = workloads.subjects(document, namespace=namespace)
-        texts.append(_changed(document, [step for subject in found for step in injection.uninject(subject)]))
-    sys.stdout.write("".join(texts))
+        steps = [step for subject in found for step in injection.uninject(subject)]
+        parts.append((document, _changed(document, steps)))
+    sys.stdout.write(manifests.joined(parts))
     return 0
 
 
