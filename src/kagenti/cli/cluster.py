@@ -1,7 +1,7 @@
 """What the commands read of a cluster: objects of ours, namespaces, top owners, and one object by kind and name."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -11,7 +11,7 @@ from kagenti import errors
 from kagenti.cli.catalogue import Holding
 from kagenti.cli.named import Named
 from kagenti.core.workload import Subject
-from kagenti.kube.client import KubeClient, connect
+from kagenti.kube.client import DEFAULT_TIMEOUT, KubeClient, connect
 from kagenti.kube.owners import OwnerReader
 from kagenti_api.v1alpha1 import wellknown
 
@@ -19,7 +19,33 @@ JSON = Any  # a raw object or an answer of discovery
 _Result = TypeVar("_Result")
 
 _OURS: Final = f"/apis/{wellknown.API_VERSION}"
+_RETRIES: Final = 10  # as client-go (rest.Request.maxRetries)
+_LONGEST: Final = 10.0  # seconds that a person is kept waiting at a time
 _IN_NAMESPACE: Final = {"AgentRuntimeConfig": "agentruntimeconfigs", "AgentRuntime": "agentruntimes"}
+
+
+class PatientClient(KubeClient):
+    """Asks again where the API server asks to come back later: for a second after a CRD is applied, or under load."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str = "",
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> bytes:
+        """Returns the body of a 2xx answer, as KubeClient does, after ten retries at most."""
+        for _ in range(_RETRIES):
+            try:
+                return await super().request(
+                    method, path, params=params, body=body, content_type=content_type, timeout=timeout
+                )
+            except errors.TooManyRequests as problem:
+                await asyncio.sleep(1.0 if problem.retry_after is None else min(problem.retry_after, _LONGEST))
+        return await super().request(method, path, params=params, body=body, content_type=content_type, timeout=timeout)
 
 
 def session(kubeconfig: str, work: Callable[[KubeClient], Awaitable[_Result]]) -> _Result:
@@ -30,7 +56,7 @@ def session(kubeconfig: str, work: Callable[[KubeClient], Awaitable[_Result]]) -
     connection = connect(kubeconfig)
 
     async def run() -> _Result:
-        async with KubeClient(connection, user_agent="kagenti-cli") as client:
+        async with PatientClient(connection, user_agent="kagenti-cli") as client:
             return await work(client)
 
     return asyncio.run(run())

@@ -15,11 +15,12 @@ OURS = "/apis/kagenti.io/v1alpha1"
 
 
 class Server:
-    """What it serves, what it was asked, and the kubeconfig that leads to it."""
+    """What it serves, refuses (status by path) or is too busy for (how often), what it was asked, and the kubeconfig that leads to it."""
 
     def __init__(self, address: str, folder: Path) -> None:
         self.objects: dict[str, JSON] = {f"{OURS}/agentruntimeclusterconfigs": {"items": []}}
         self.refused: dict[str, int] = {}
+        self.busy: dict[str, int] = {}
         self.requests: list[tuple[str, str, str]] = []
         self.address, self.folder = address, folder
         self.kubeconfig = self.write_kubeconfig({"token": "of-the-file"})
@@ -67,10 +68,13 @@ def serving(folder: Path) -> Iterator[Server]:
             server.requests.append((self.command, self.path, self.headers.get("Authorization", "")))
             found = body if self.command == "PATCH" else server.objects.get(path)
             status = server.refused.get(path, 404 if found is None else 200)
+            if server.busy.get(path):
+                server.busy[path], status = server.busy[path] - 1, 429
             told = {"kind": "Status", "message": f"no {path} for you"} if status != 200 else found
             text = told if isinstance(told, bytes) else orjson.dumps(told)
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
+            self.send_header("Retry-After", "0")
             self.end_headers()
             self.wfile.write(text)
 

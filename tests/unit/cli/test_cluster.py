@@ -260,6 +260,15 @@ def test_a_cluster_without_our_kinds(explain: Run, api: Server) -> None:
     assert "kagenti is not installed there; `kagenti crds --apply` installs its kinds" in done.err
 
 
+@pytest.mark.parametrize(("times", "code"), [(2, 0), (99, 3)])
+def test_a_cluster_that_is_busy(times: int, code: int, explain: Run, api: Server) -> None:
+    """As right after a CRD is applied: asked again when it says so, but not for ever."""
+    api.namespace("team1")
+    api.busy = {f"{OURS}/agentruntimeclusterconfigs": times}
+    done = explain("deploy/weather")
+    assert (done.code, "was answered 429" in done.err) == (code, code == 3)
+
+
 def test_a_cluster_that_does_not_answer(kagenti: Run, api: Server) -> None:
     """A cluster error, not a crash."""
     api.address = "http://127.0.0.1:1"
