@@ -1,0 +1,208 @@
+"""The command line against a real API server: what it applies, reads and follows, and what it costs to start."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.e2e.admission.manifests import runtime, workload
+from tests.e2e.installed import ROOT
+from tests.e2e.plane.access import Plane
+from tests.e2e.plane.waiting import wait_until
+
+JSON = Any  # a manifest, or an explanation
+TEAMS = ("cli-one", "cli-two")
+KINDS = ("agentcards", "agentruntimeclusterconfigs", "agentruntimeconfigs", "agentruntimes")
+CUSTOM: JSON = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "rollouts.cli.example.com"},
+    "spec": {
+        "group": "cli.example.com",
+        "names": {"kind": "Rollout", "plural": "rollouts", "singular": "rollout", "shortNames": ["roll"]},
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v1alpha1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
+
+
+def kagenti(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs the command as a user does."""
+    command = [sys.executable, "-m", "kagenti", *words]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def apply(cluster: Plane, *manifests: JSON) -> None:
+    """Applies manifests as administrator."""
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
+
+
+def namespace(name: str) -> JSON:
+    """An enrolled namespace."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"kagenti.io/enrolled": "true"}},
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _objects(cluster: Plane) -> Iterator[None]:
+    """The CRDs by our own command, two teams, and in each an AgentRuntime for its Deployment; no webhook."""
+    for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration"):
+        cluster.kubectl("delete", kind, "--all", "--ignore-not-found")
+    assert kagenti("crds", "--apply", "--kubeconfig", str(cluster.kubeconfig)).returncode == 0
+    apply(cluster, CUSTOM, *map(namespace, TEAMS))
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    for team in TEAMS:
+        apply(cluster, workload("Deployment", team, "weather"))
+        apply(cluster, runtime(team, "weather", kind="Deployment", target="weather"))
+    yield
+    for team in TEAMS:
+        cluster.kubectl("delete", "namespace", team, "--wait=false")
+    cluster.kubectl("delete", "crd", "rollouts.cli.example.com", "--wait=false")
+
+
+def explained(cluster: Plane, asked: str, team: str = TEAMS[0]) -> JSON:
+    """Returns the explanation of a workload, as JSON."""
+    done = kagenti("explain", asked, "-n", team, "-o", "json", "--kubeconfig", str(cluster.kubeconfig))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_crds_are_applied_again_without_harm(cluster: Plane) -> None:
+    """One line each; a second time changes nothing."""
+    before = cluster.kubectl("get", "crd", "-o", "jsonpath={.items[*].metadata.generation}")
+    done = kagenti("crds", "--apply", "--kubeconfig", str(cluster.kubeconfig))
+    lines = [f"customresourcedefinition {kind}.kagenti.io applied" for kind in KINDS]
+    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, lines, "")
+    assert cluster.kubectl("get", "crd", "-o", "jsonpath={.items[*].metadata.generation}") == before
+
+
+@pytest.mark.parametrize("asked", ["deployment/weather", "deploy/weather", "deployments.apps/weather"])
+def test_explain_of_a_deployment(asked: str, cluster: Plane) -> None:
+    """However its kind is written, its AgentRuntime is found."""
+    answer = explained(cluster, asked)
+    assert (answer["workload"], answer["exists"]) == (f"Deployment {TEAMS[0]}/weather", True)
+    assert (answer["decision"], answer["trigger"]) == ("inject", "AgentRuntime")
+    assert answer["inbound"]["portMapping"] == {"8080": 8081}
+
+
+def test_explain_of_its_pod(cluster: Plane) -> None:
+    """The real controllers' chain is followed up to the Deployment."""
+    found: list[str] = []
+
+    def made() -> bool:
+        found[:] = cluster.kubectl("get", "pods", "-n", TEAMS[0], "-l", "app=weather", "-o", "name").split()
+        return bool(found)
+
+    wait_until(made, 60, lambda: "no pod of the Deployment")
+    answer = explained(cluster, found[0])
+    assert (answer["workload"], answer["trigger"]) == (f"Deployment {TEAMS[0]}/weather", "AgentRuntime")
+
+
+def test_explain_of_a_job_of_a_cron_job(cluster: Plane) -> None:
+    """The Job belongs to the CronJob that it was made from."""
+    cron = workload("CronJob", TEAMS[0], "nightly")
+    apply(cluster, {**cron, "spec": {**cron["spec"], "suspend": True}})
+    apply(cluster, runtime(TEAMS[0], "nightly", kind="CronJob", target="nightly"))
+    cluster.kubectl("create", "job", "nightly-1", "--from=cronjob/nightly", "-n", TEAMS[0])
+    answer = explained(cluster, "job/nightly-1")
+    assert (answer["workload"], answer["trigger"]) == (f"CronJob {TEAMS[0]}/nightly", "AgentRuntime")
+
+
+@pytest.mark.parametrize("asked", ["rollout.cli.example.com", "rollouts.cli.example.com", "roll.cli.example.com"])
+def test_explain_of_a_custom_kind(asked: str, cluster: Plane) -> None:
+    """Discovery says its version and plural."""
+    custom = workload("Deployment", TEAMS[0], "canary", labels={"kagenti.io/inject": "enabled"})
+    apply(cluster, {**custom, "apiVersion": "cli.example.com/v1alpha1", "kind": "Rollout"})
+    answer = explained(cluster, f"{asked}/canary")
+    assert (answer["workload"], answer["trigger"]) == (f"Rollout {TEAMS[0]}/canary", "Label")
+    assert explained(cluster, f"{asked}/later")["exists"] is False
+
+
+def test_inject_over_the_cluster(cluster: Plane, tmp_path: Path) -> None:
+    """Every namespace of the files is read, and a file's AgentRuntime stands for the cluster's of its name."""
+    off = runtime(TEAMS[1], "weather", kind="Deployment", target="weather", injection={"enabled": False})
+    for name, manifest in (("1", workload("Deployment", TEAMS[0], "weather")), ("2", off)):
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(manifest))
+    second = json.dumps(workload("Deployment", TEAMS[1], "weather"))
+    words = [
+        "inject",
+        "--from-cluster",
+        "--kubeconfig",
+        str(cluster.kubeconfig),
+        "-f",
+        "-",
+        "-f",
+        str(tmp_path / "1.yaml"),
+    ]
+    for more, expected in (((), [True, True]), (("-f", str(tmp_path / "2.yaml")), [False, True])):
+        done = kagenti(*words, *more, stdin=second)
+        assert done.returncode == 0, done.stderr
+        pods = [
+            found["spec"]["template"]
+            for found in YAML(typ="safe").load_all(done.stdout)
+            if found["kind"] == "Deployment"
+        ]
+        assert ["initContainers" in pod["spec"] for pod in pods] == expected
+
+
+@pytest.mark.parametrize("command", ["explain", "inject", "crds"])
+def test_a_kubeconfig_with_a_plugin(command: str, cluster: Plane, tmp_path: Path) -> None:
+    """Logging in by an exec plugin works in every command that reads the cluster."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "person", "namespace": TEAMS[0]}}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "cli-person"},
+        "roleRef": role,
+        "subjects": [{"kind": "ServiceAccount", "name": "person", "namespace": TEAMS[0]}],
+    }
+    apply(cluster, account, binding)
+    config = json.loads(cluster.service_account_kubeconfig(TEAMS[0], "person").read_text())
+    version = "client.authentication.k8s.io/v1"
+    credential = {"apiVersion": version, "kind": "ExecCredential", "status": config["users"][0]["user"]}
+    plugin = {"apiVersion": version, "command": sys.executable, "args": ["-c", f"print({json.dumps(credential)!r})"]}
+    config["users"][0]["user"] = {"exec": {**plugin, "interactiveMode": "Never"}}
+    path, file = tmp_path / "kubeconfig", tmp_path / "app.yaml"
+    path.write_text(json.dumps(config))
+    file.write_text(json.dumps(workload("Deployment", TEAMS[0], "weather")))
+    words = {
+        "explain": ("explain", "weather", "-n", TEAMS[0]),
+        "inject": ("inject", "--from-cluster", "-f", str(file)),
+        "crds": ("crds", "--apply"),
+    }[command]
+    done = kagenti(*words, "--kubeconfig", str(path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "never"),
+    [
+        (("--help",), {"pydantic", "ruamel.yaml", "aiohttp", "asyncio", "jsonschema", "rich", "kubernetes"}),
+        (("inject", "-f", "examples/weather-agent-label.yaml"), {"aiohttp", "jsonschema", "rich", "kubernetes"}),
+    ],
+)
+def test_a_command_imports_what_it_needs(words: tuple[str, ...], never: set[str]) -> None:
+    """What makes a start slow is left out: the figures themselves are the bench's."""
+    command = [sys.executable, "-X", "importtime", "-m", "kagenti", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "kagenti.cli" in imported
+    assert imported & never == set()
