@@ -13,8 +13,10 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from kagenti import __version__
 from kagenti.cli import app, catalogue, manifests
-from kagenti.cli.evaluation import Evaluator
+from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.core.installation import Installation
 from kagenti.core.workload import Subject, subject_of
 
 JSON = Any  # a manifest
@@ -37,7 +39,7 @@ def injected(path: Path) -> list[JSON]:
     """Returns the documents of a file as injection leaves them."""
     documents = manifests.read([str(path)])
     held = catalogue.from_documents(documents, namespace="team1")
-    evaluator = Evaluator(held, mode="both", enrolled=True, now=NOW)
+    evaluator = Evaluator(held, Setup("both", "pods", enrolled=True, installation=Installation(version=__version__)), NOW)
     found = []
     for document in documents:
         manifest = manifests.plain(document.content)
