@@ -39,7 +39,9 @@ def injected(path: Path) -> list[JSON]:
     """Returns the documents of a file as injection leaves them."""
     documents = manifests.read([str(path)])
     held = catalogue.from_documents(documents, namespace="team1")
-    evaluator = Evaluator(held, Setup("both", "pods", enrolled=True, installation=Installation(version=__version__)), NOW)
+    evaluator = Evaluator(
+        held, Setup("both", "pods", enrolled=True, installation=Installation(version=__version__)), NOW
+    )
     found = []
     for document in documents:
         manifest = manifests.plain(document.content)
