@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol
 import orjson
 from aiohttp import web
 
-from kagenti import errors
-from kagenti.webhook import readiness, tls, trust
+from kagenti import errors, tls
+from kagenti.webhook import readiness, trust
 from kagenti.webhook.config import WebhookConfig
 from kagenti.webhook.door import JSON_TYPE, TEXT_TYPE, Door, Entry, low_level_server
 from kagenti.webhook.journal import Journal

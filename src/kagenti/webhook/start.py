@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import orjson
 
+from kagenti import tls
 from kagenti.core.admission.evaluate import Context
 from kagenti.core.layers import LayerCache
 from kagenti.core.settings import Resolver
 from kagenti.kube import KubeClient, Reflector
 from kagenti.kube.client import connect
-from kagenti.webhook import tls
 from kagenti.webhook.catalogue import Catalogue, Feed, Reflect, feeds_of, keep_last_valid
 from kagenti.webhook.config import WebhookConfig
 from kagenti.webhook.journal import Journal, open_journal

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kagenti.webhook import journal, tls
+from kagenti import tls
+from kagenti.webhook import journal
 from kagenti.webhook.config import WebhookConfig
 from kagenti.webhook.metrics import FeedState, Metrics
 from kagenti.webhook.process import Process

@@ -1,15 +1,16 @@
-"""The webhook's own TLS: loads the leaf, reloads it when its files change, never breaks what is being served.
+"""A server's own TLS: loads the leaf, reloads it when its files change, never breaks what is being served.
 
 A pair is loaded into a scratch context first; only a context that took certificate, key and client CA becomes the
 one that new handshakes get, through the SNI callback. The context of the listening socket itself is never loaded
-again: ``load_cert_chain`` with a mismatched pair breaks a live context for every later handshake.
+again: ``load_cert_chain`` with a mismatched pair breaks a live context for every later handshake. A server that
+brings its own TLS (gRPC) takes ``pair`` instead: the bytes that such a context took.
 """
 
 import datetime
 import hashlib
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -49,9 +50,18 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Certificate chain and private key, both PEM; for a server that brings its own TLS, and nobody else."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class _Loaded:
     context: ssl.SSLContext
     leaf: Leaf
+    pair: Pair
     content: tuple[str, ...]
 
 
@@ -83,6 +93,11 @@ class Certificates:
     def leaf(self) -> Leaf:
         """The certificate that new handshakes get."""
         return self._loaded.leaf
+
+    @property
+    def pair(self) -> Pair:
+        """The pair that new handshakes get; another object after each reload that changed it."""
+        return self._loaded.pair
 
     def reload(self) -> bool:
         """Loads the files again if they changed; returns whether new handshakes get another pair from now on."""
@@ -136,7 +151,7 @@ def _load(files: Files) -> _Loaded:
         context = _context(files)
         if _read(files) == before:
             digests = tuple(hashlib.sha256(content).hexdigest() for content in before)
-            return _Loaded(context, _leaf(before[0], files.certificate), digests)
+            return _Loaded(context, _leaf(before[0], files.certificate), Pair(before[0], before[1]), digests)
     raise errors.ManifestError(f'certificate "{files.certificate}" changes while it is read; it is tried again')
 
 
