@@ -4,18 +4,14 @@ First stage: admin on a private pipe, the status listener, ADS towards our xDS s
 two interception ports, which answer 503 until the xDS stage gives them their filter chains. The layout has a number.
 """
 
-from typing import Any, Final
+from typing import Final
 
+from kagenti.core.envoy.layout import JSON, LAYOUT, SDS_FILE, TOKEN_FILE
 from kagenti.core.installation import Installation
+from kagenti.core.settings import WorkloadValues
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti_api.v1alpha1 import wellknown
 
-JSON = Any  # a part of Envoy's configuration: nested dict, list and scalars
-
-LAYOUT: Final = 1
-"""Number of the static layout (listeners, filter slots); in the receipt and in node metadata."""
-TOKEN_FILE: Final = "/var/run/secrets/kagenti/xds-token"  # noqa: S105  # a path, not a password
-SDS_FILE: Final = "/etc/envoy/sds-token.yaml"
 _HCM: Final = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER: Final = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 _INJECTOR: Final = "type.googleapis.com/envoy.extensions.filters.http.credential_injector.v3.CredentialInjector"
@@ -25,7 +21,7 @@ _HTTP: Final = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProto
 _TLS: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 
 
-def bootstrap(settings: ResolvedSettings, *, installation: Installation) -> JSON:
+def bootstrap(settings: ResolvedSettings, values: WorkloadValues, *, installation: Installation) -> JSON:
     """Returns the bootstrap; the node id comes by ``--service-node``, since the pod has no name yet at admission."""
     interception = "identity.outbound.trafficInterception"
     ports = (
