@@ -1,113 +1,126 @@
-"""Resolved settings → Envoy's bootstrap, as nested dicts in proto field names (JSON, which is YAML).
+"""Resolved settings → Envoy's bootstrap (JSON, which is YAML): everything that stays as it is for the life of the pod.
 
-First stage: admin on a private pipe, the status listener, ADS towards our xDS server with the projected token, and the
-two interception ports, which answer 503 until the xDS stage gives them their filter chains. The layout has a number.
+Listeners stand here and never come over ADS, so nothing drains open streams; they serve nothing, not even the status
+port, until every route table and extension that they name has arrived once (facts §11).
 """
 
 from typing import Final
 
-from kagenti.core.envoy.layout import JSON, LAYOUT, SDS_FILE, TOKEN_FILE
+from kagenti.core.envoy import authbridge, inbound, layout, manager, outbound
+from kagenti.core.envoy.layout import JSON
+from kagenti.core.envoy.proto import ADS, assignment, extension, http_options, socket, typed
 from kagenti.core.installation import Installation
 from kagenti.core.settings import WorkloadValues
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti_api.v1alpha1 import wellknown
 
-_HCM: Final = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-_ROUTER: Final = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-_INJECTOR: Final = "type.googleapis.com/envoy.extensions.filters.http.credential_injector.v3.CredentialInjector"
-_GENERIC: Final = "type.googleapis.com/envoy.extensions.http.injected_credentials.generic.v3.Generic"
-_UPSTREAM_CODEC: Final = "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
-_HTTP: Final = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_TLS: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+_TLS: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+_CONNECTIONS: Final = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+_MOST_CONNECTIONS: Final = 20_000
+_SECRET: Final = "xds-token"  # noqa: S105  # a name, not a password
 
 
 def bootstrap(settings: ResolvedSettings, values: WorkloadValues, *, installation: Installation) -> JSON:
     """Returns the bootstrap; the node id comes by ``--service-node``, since the pod has no name yet at admission."""
-    interception = "identity.outbound.trafficInterception"
-    ports = (
-        ("outbound", settings.number(f"{interception}.proxyPort")),
-        ("inbound", settings.number(f"{interception}.inboundProxyPort")),
-    )
+    listeners = [_status(), inbound.listener(settings, values), outbound.listener(settings, values)]
+    clusters = [_xds(installation), _admin()]
+    if authbridge.bridged(settings):
+        clusters.append(authbridge.cluster())
     return {
-        "admin": {"address": {"pipe": {"path": "/tmp/envoy-admin.sock"}}},  # noqa: S108  # in Envoy's own container
-        "node": {"cluster": "kagenti", "metadata": {"kagenti.io/layout": LAYOUT}},
-        "static_resources": {
-            "listeners": [_status_listener(), *(_closed_listener(name, port) for name, port in ports)],
-            "clusters": [_xds_cluster(installation)],
-        },
+        "node": {"cluster": "kagenti", "metadata": {"kagenti.io/layout": layout.LAYOUT}},
+        "admin": {"address": {"pipe": {"path": layout.ADMIN_SOCKET, "mode": 0o600}}},
+        "dynamic_resources": {"ads_config": _ads(), "cds_config": ADS},
+        "static_resources": {"listeners": listeners, "clusters": clusters},
+        "overload_manager": _overload(),
     }
 
 
 def sds_token() -> JSON:
     """Returns the SDS file that points Envoy to the projected token, which it reads again as it is rotated."""
-    secret = {
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-        "name": "xds-token",
-        "generic_secret": {"secret": {"filename": TOKEN_FILE}},
-    }
+    secret = typed(
+        "envoy.extensions.transport_sockets.tls.v3.Secret",
+        name=_SECRET,
+        generic_secret={"secret": {"filename": layout.TOKEN_FILE}},
+    )
     return {"resources": [secret]}
 
 
-def _listener(name: str, port: int, routes: JSON) -> JSON:
-    manager = {
-        "@type": _HCM,
-        "stat_prefix": name,
-        "route_config": {"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
-    }
-    address = {"socket_address": {"address": "::", "ipv4_compat": True, "port_value": port}}
-    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
-    return {"name": name, "address": address, "filter_chains": [{"filters": filters}]}
-
-
-def _answer(prefix: str, status: int, text: str) -> JSON:
-    return {"match": {"prefix": prefix}, "direct_response": {"status": status, "body": {"inline_string": text}}}
-
-
-def _status_listener() -> JSON:
-    return _listener("status", wellknown.STATUS_PORT, [_answer("/ready", 200, "ready\n")])
-
-
-def _closed_listener(name: str, port: int) -> JSON:
-    return _listener(name, port, [_answer("/", 503, "kagenti: no policy has arrived yet\n")])
-
-
-def _xds_cluster(installation: Installation) -> JSON:
-    host = installation.xds_host
-    address = {"socket_address": {"address": host, "port_value": wellknown.XDS_PORT}}
-    endpoint = {"endpoint": {"address": address}}
-    validation = {"match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": host}}]}
-    if installation.xds_authority:
-        validation["trusted_ca"] = {"inline_string": installation.xds_authority}  # type: ignore[assignment]  # one JSON object
+def _ads() -> JSON:
+    back_off = {"base_interval": "0.2s", "max_interval": "5s"}
+    service = {"cluster_name": layout.XDS_CLUSTER, "retry_policy": {"retry_back_off": back_off}}
     return {
-        "name": "xds",
-        "type": "STRICT_DNS",
-        "wait_for_warm_on_init": False,
-        "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [endpoint]}]},
-        "transport_socket": {
-            "name": "envoy.transport_sockets.tls",
-            "typed_config": {"@type": _TLS, "sni": host, "common_tls_context": {"validation_context": validation}},
-        },
-        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _http_options()},
+        "api_type": "DELTA_GRPC",
+        "transport_api_version": "V3",
+        "set_node_on_first_message_only": True,
+        "grpc_services": [{"envoy_grpc": service}],
     }
 
 
-def _http_options() -> JSON:
-    source = {"path_config_source": {"path": SDS_FILE}}
-    credential = {
-        "name": "envoy.http.injected_credentials.generic",
-        "typed_config": {
-            "@type": _GENERIC,
-            "credential": {"name": "xds-token", "sds_config": source},
-            "header": "authorization",
-            "header_value_prefix": "Bearer ",
-        },
-    }
-    filters = [
-        {
-            "name": "envoy.filters.http.credential_injector",
-            "typed_config": {"@type": _INJECTOR, "overwrite": True, "credential": credential},
-        },
-        {"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": _UPSTREAM_CODEC}},
+def _status() -> JSON:
+    """Readiness and metrics out of the admin pipe; nothing else of it."""
+    metrics = {"cluster": layout.ADMIN_CLUSTER, "prefix_rewrite": "/stats/prometheus"}
+    routes = [
+        {"match": {"path": "/ready"}, "route": {"cluster": layout.ADMIN_CLUSTER}},
+        {"match": {"path": "/metrics"}, "route": metrics},
+        {"match": {"prefix": "/"}, "direct_response": {"status": 404}},
     ]
-    return {"@type": _HTTP, "explicit_http_config": {"http2_protocol_options": {}}, "http_filters": filters}
+    chain = {"filters": [manager.answering(layout.STATUS, routes)]}
+    # A pod that is at its limit is still alive: the probe gets its answer.
+    return manager.listener(layout.STATUS, layout.STATUS_PORT, [chain], ignore_global_conn_limit=True)
+
+
+def _admin() -> JSON:
+    name = layout.ADMIN_CLUSTER
+    address = {"pipe": {"path": layout.ADMIN_SOCKET}}
+    return {"name": name, "type": "STATIC", "load_assignment": assignment(name, address)}
+
+
+def _overload() -> JSON:
+    limit = extension(
+        "envoy.resource_monitors.global_downstream_max_connections",
+        _CONNECTIONS,
+        max_active_downstream_connections=_MOST_CONNECTIONS,
+    )
+    return {"resource_monitors": [limit]}
+
+
+def _xds(installation: Installation) -> JSON:
+    """Our server: TLS by our own authority, its name checked, and the pod's token on every stream (facts §7)."""
+    host = installation.xds_host
+    validation: dict[str, JSON] = {
+        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": host}}],
+    }
+    if installation.xds_authority:
+        validation["trusted_ca"] = {"inline_string": installation.xds_authority}
+    common = {"alpn_protocols": ["h2"], "validation_context": validation}
+    return {
+        "name": layout.XDS_CLUSTER,
+        "type": "STRICT_DNS",
+        "dns_lookup_family": "V4_PREFERRED",
+        "wait_for_warm_on_init": False,
+        "load_assignment": assignment(layout.XDS_CLUSTER, socket(host, wellknown.XDS_PORT)),
+        "transport_socket": extension("envoy.transport_sockets.tls", _TLS, sni=host, common_tls_context=common),
+        "typed_extension_protocol_options": http_options(
+            explicit_http_config={
+                "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
+            },
+            http_filters=[_injector(), _codec()],
+        ),
+    }
+
+
+def _injector() -> JSON:
+    credential = extension(
+        "envoy.http.injected_credentials.generic",
+        "envoy.extensions.http.injected_credentials.generic.v3.Generic",
+        credential={"name": _SECRET, "sds_config": {"path_config_source": {"path": layout.SDS_FILE}}},
+        header="authorization",
+        header_value_prefix="Bearer ",
+    )
+    message = "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector"
+    return extension("envoy.filters.http.credential_injector", message, overwrite=True, credential=credential)
+
+
+def _codec() -> JSON:
+    message = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+    return extension("envoy.filters.http.upstream_codec", message)

@@ -54,11 +54,6 @@ def direct_response(status: int, text: str) -> JSON:
     return {"status": status, "body": {"inline_string": text}}
 
 
-def string_match(path: str, value: str, *, namespace: str) -> JSON:
-    """Returns a metadata matcher: the value at that path is exactly this text."""
-    return {"filter": namespace, "path": [{"key": key} for key in path.split(".")], "value": exact(value)}
-
-
 def exact(value: str) -> JSON:
     """Returns a value matcher for exactly this text."""
     return {"string_match": {"exact": value}}
