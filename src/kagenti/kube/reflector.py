@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic
 
 import aiohttp
 import msgspec
@@ -19,7 +19,7 @@ import msgspec
 from kagenti import errors
 from kagenti.core.store import Apply, Delete, Init, InitApply, InitDone, Store, WatchEvent
 from kagenti.kube.client import KubeClient, refusal
-from kagenti.kube.kinds import Kind, StoredObject
+from kagenti.kube.kinds import Kind, T
 
 PAGE: Final = 500
 """Objects a page; the API server's own clients use the same figure."""
@@ -82,7 +82,7 @@ class Bookmark:
     initial_end: bool = False
 
 
-def decode_event(line: bytes, kind: Kind) -> WatchEvent[StoredObject] | Bookmark:
+def decode_event(line: bytes, kind: Kind[T]) -> WatchEvent[T] | Bookmark:
     """Returns what one line of a watch says; raises Gone for 410, Unreachable for other errors and for bad JSON."""
     try:
         event = _events.decode(line)
@@ -99,14 +99,14 @@ def decode_event(line: bytes, kind: Kind) -> WatchEvent[StoredObject] | Bookmark
     return Delete(found) if event.type == "DELETED" else Apply(found)
 
 
-class Reflector:
+class Reflector(Generic[T]):
     """Keeps one store equal to the API server. ``sleep`` and ``jitter`` are the clock and the dice, for tests."""
 
     def __init__(
         self,
         client: KubeClient,
-        kind: Kind,
-        store: Store[StoredObject],
+        kind: Kind[T],
+        store: Store[T],
         *,
         silence: float = SILENCE,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -114,6 +114,7 @@ class Reflector:
     ) -> None:
         self._client, self.kind, self.store = client, kind, store
         self._silence, self._sleep, self._jitter = silence, sleep, jitter
+        self._selector = {"labelSelector": kind.selector} if kind.selector else {}
         self._version = ""
         self._streams_lists = True
         self._failures = 0
@@ -160,7 +161,7 @@ class Reflector:
 
     async def _paged_list(self) -> None:
         self.store.apply(Init())
-        params = {"limit": str(PAGE)}
+        params = {"limit": str(PAGE), **self._selector}
         with _without_collector():
             while True:
                 page = _lists.decode(await self._client.get(self.kind.path, params=params, timeout=30))
@@ -180,7 +181,9 @@ class Reflector:
 
     async def _watch(self, params: dict[str, str], *, initial: bool = False) -> None:
         seconds = int(_WATCH_SECONDS[0] + self._jitter() * (_WATCH_SECONDS[1] - _WATCH_SECONDS[0]))
-        query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds), **params}
+        query = (
+            {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)} | self._selector | params
+        )
         async with self._client.stream(self.kind.path, query) as answer:
             if answer.status != 200:  # HTTP: success
                 raise await self._refused(answer, initial=initial)
@@ -206,7 +209,7 @@ class Reflector:
             return _NotOffered(f"the API server offers no streamed list of {self.kind.plural}")
         return refusal(answer.status, body, what=f"GET {self.kind.path}", headers=answer.headers)
 
-    def _take(self, event: WatchEvent[StoredObject] | Bookmark, *, initial: bool) -> bool:
+    def _take(self, event: WatchEvent[T] | Bookmark, *, initial: bool) -> bool:
         """Applies one event; returns whether the streamed list still goes on."""
         self._seen()
         if isinstance(event, Bookmark):

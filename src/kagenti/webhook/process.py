@@ -16,11 +16,12 @@ import orjson
 from aiohttp import web
 
 from kagenti import errors, tls
+from kagenti.kube import FeedState
 from kagenti.webhook import readiness, trust
 from kagenti.webhook.config import WebhookConfig
 from kagenti.webhook.door import JSON_TYPE, TEXT_TYPE, Door, Entry, low_level_server
 from kagenti.webhook.journal import Journal
-from kagenti.webhook.metrics import FeedState, Metrics
+from kagenti.webhook.metrics import Metrics
 
 JSON = Any  # a raw MutatingWebhookConfiguration
 

@@ -12,9 +12,8 @@ from kagenti import tls
 from kagenti.core.admission.evaluate import Context
 from kagenti.core.layers import LayerCache
 from kagenti.core.settings import Resolver
-from kagenti.kube import KubeClient, Reflector
+from kagenti.kube import Catalogue, Feed, KubeClient, Reflect, Reflector, StoredObject, feeds_of, keep_last_valid
 from kagenti.kube.client import connect
-from kagenti.webhook.catalogue import Catalogue, Feed, Reflect, feeds_of, keep_last_valid
 from kagenti.webhook.config import WebhookConfig
 from kagenti.webhook.journal import Journal, open_journal
 from kagenti.webhook.metrics import Metrics
@@ -92,7 +91,7 @@ def assemble(config: WebhookConfig, client: Get, *, journal: Journal, reflect: R
     )
 
 
-def _metrics(feeds: list[Feed], reads: Reads, certificates: tls.Certificates) -> Metrics:
+def _metrics(feeds: list[Feed[StoredObject]], reads: Reads, certificates: tls.Certificates) -> Metrics:
     return Metrics(
         feeds=lambda: {feed.resource: feed.state() for feed in feeds},
         reads=reads.counts,

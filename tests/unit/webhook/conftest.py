@@ -23,9 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kagenti import tls
+from kagenti.kube import FeedState
 from kagenti.webhook import journal
 from kagenti.webhook.config import WebhookConfig
-from kagenti.webhook.metrics import FeedState, Metrics
+from kagenti.webhook.metrics import Metrics
 from kagenti.webhook.process import Process
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)

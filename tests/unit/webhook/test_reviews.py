@@ -24,8 +24,7 @@ from kagenti.core.layers import LayerCache
 from kagenti.core.settings import Resolver
 from kagenti.core.store import InitApply, InitDone
 from kagenti.core.workload import OwnerReference, WorkloadRef
-from kagenti.kube import StoredObject
-from kagenti.webhook.catalogue import Catalogue
+from kagenti.kube import Catalogue, StoredObject
 from kagenti.webhook.door import BadRequest
 from kagenti.webhook.journal import Journal, JsonFormatter
 from kagenti.webhook.metrics import Metrics
