@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kagenti import tls
+from kagenti.journal import JsonFormatter
 from kagenti.kube import FeedState
 from kagenti.webhook import journal
 from kagenti.webhook.config import WebhookConfig
@@ -180,7 +181,7 @@ class Running:
         self.log = io.StringIO()
         logger = logging.Logger("kagenti.webhook", logging.INFO)
         handler = logging.StreamHandler(self.log)
-        handler.setFormatter(journal.JsonFormatter())
+        handler.setFormatter(JsonFormatter())
         logger.addHandler(handler)
         certificates = tls.Certificates(
             tls.Files(certificate, key, config.client_ca), report=logger.warning, now=self.now
