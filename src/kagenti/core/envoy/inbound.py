@@ -16,6 +16,8 @@ from kagenti.core.settings import WorkloadValues
 from kagenti.core.settings.model import ResolvedSettings
 
 _ORIGINAL_DST: Final = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst"
+_FOR_ENVOY: Final = "x-envoy-"
+"""Headers that steer Envoy (retries, time limits, forced traces): no caller's business."""
 _CLAIM: Final = f"%DYNAMIC_METADATA({validation.NAMESPACE}:{validation.PAYLOAD}:{{}})%"
 
 
@@ -33,7 +35,7 @@ def listener(settings: ResolvedSettings, values: WorkloadValues) -> JSON:
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action="REJECT_REQUEST",
-        early_header_mutation_extensions=manager.early_headers(headers),
+        early_header_mutation_extensions=manager.early_headers(headers, prefixes=[_FOR_ENVOY]),
         local_reply_config=_replies(),
     )
     return manager.listener(

@@ -18,7 +18,7 @@ ROUTER: Final[JSON] = extension(
     "envoy.extensions.filters.http.router.v3.Router",
     suppress_envoy_headers=True,  # x-envoy-* would go to external upstreams (facts §3)
 )
-EARLY_MUTATION: Final = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+_EARLY_MUTATION: Final = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
 
 
 def connection_manager(
@@ -44,23 +44,23 @@ def connection_manager(
         access_log=[_access_log(name, log)],
         tracing=tracing.provider(settings, values),
         stream_idle_timeout=_IDLE,
-        # Nobody in front of us is to be believed: x-envoy-* of a caller is taken off, x-forwarded-for left alone.
-        use_remote_address=True,
-        skip_xff_append=True,
         server_header_transformation="PASS_THROUGH",
         upgrade_configs=[{"upgrade_type": "websocket"}],
         **fields,
     )
 
 
-def early_headers(headers: Mapping[str, str], *, removed: Sequence[str] = ()) -> JSON:
-    """Returns early header mutations: set (never added beside what a caller sent), or removed, before any filter."""
+def early_headers(headers: Mapping[str, str], *, removed: Sequence[str] = (), prefixes: Sequence[str] = ()) -> JSON:
+    """Returns early header mutations, before any filter: set, never added beside what the caller sent, or removed.
+
+    ``removed`` are names of headers, ``prefixes`` beginnings of names.
+    """
     mutations: list[JSON] = [{"remove": name} for name in removed]
+    mutations += [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in prefixes]
     for key, value in headers.items():
-        mutations.append(
-            {"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
-        )
-    return [extension("envoy.http.early_header_mutation.header_mutation", EARLY_MUTATION, mutations=mutations)]
+        header = {"key": key, "value": value}
+        mutations.append({"append": {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}})
+    return [extension("envoy.http.early_header_mutation.header_mutation", _EARLY_MUTATION, mutations=mutations)]
 
 
 def answering(name: str, routes: Sequence[JSON]) -> JSON:
@@ -105,8 +105,8 @@ def _access_log(name: str, fields: Mapping[str, str]) -> JSON:
         "rule": "%ROUTE_NAME%",
         "method": "%REQ(:METHOD)%",
         "host": "%REQ(:AUTHORITY)%",
-        "path": "%PATH(NQ:ORIG)%",
-        "peer": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        "path": "%PATH(NQ)%",
+        "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
         **fields,
     }
     log = extension(

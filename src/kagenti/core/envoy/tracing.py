@@ -100,4 +100,5 @@ def sampling(settings: ResolvedSettings) -> JSON:
     rate = float(settings["trace.sampling.rate"]) if exporter(settings) else 0.0
     share = {"numerator": round(rate * _WHOLE), "denominator": "TEN_THOUSAND"}
     whole = {"numerator": _WHOLE if rate else 0, "denominator": "TEN_THOUSAND"}
-    return {"random_sampling": share, "client_sampling": whole, "overall_sampling": whole}
+    none = {"numerator": 0}  # x-client-trace-id would let any caller have its requests traced
+    return {"random_sampling": share, "client_sampling": none, "overall_sampling": whole}

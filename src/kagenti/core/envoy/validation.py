@@ -22,6 +22,7 @@ _RBAC_ROUTE: Final = "envoy.extensions.filters.http.rbac.v3.RBACPerRoute"
 # The requirement's name never changes: whichever of ECDS and RDS comes first, no route names an unknown one.
 _REQUIREMENT: Final = "token"
 _SCOPE: Final = "scope"
+_BEARER: Final = "[Bb]earer [A-Za-z0-9._-]+"
 
 
 def provider(settings: ResolvedSettings, keys: str) -> JSON:
@@ -30,7 +31,7 @@ def provider(settings: ResolvedSettings, keys: str) -> JSON:
         "issuer": settings.text(f"{layout.VALIDATION}.issuer"),
         "local_jwks": {"inline_string": keys},
         # Only here: as a query parameter a token ends in everybody's logs (RFC 6750 section 5.3).
-        "from_headers": [{"name": "authorization", "value_prefix": "Bearer "}],
+        "from_headers": [{"name": "authorization", "value_prefix": prefix} for prefix in ("Bearer ", "bearer ")],
         "forward": True,
         "require_expiration": True,
         "payload_in_metadata": PAYLOAD,
@@ -74,6 +75,8 @@ def _per_route(jwt: JSON, rbac: JSON) -> JSON:
 
 def _rules(issuer: str, audience: str, scopes: Sequence[str]) -> Iterator[tuple[str, JSON]]:
     """Yields what must hold, by the name that the refusal shows."""
+    # A second header or a second token would be the app's to choose from, and only one has been checked.
+    yield "one bearer token", {"header": {"name": "authorization", "string_match": {"safe_regex": {"regex": _BEARER}}}}
     yield "issuer", _claim("iss", exact(issuer))
     yield "audience", {"or_rules": {"rules": [_claim("aud", exact(audience)), _claim("aud", _holding(audience))]}}
     for scope in scopes:
