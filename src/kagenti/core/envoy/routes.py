@@ -15,6 +15,11 @@ from kagenti.core.envoy.proto import direct_response, typed, virtual_host
 from kagenti.core.envoy.proxy import Proxy
 
 _HTTP, _HTTPS = 80, 443
+_MALFORMED: Final[JSON] = {
+    "name": "malformed",
+    "match": {"prefix": "/"},
+    "direct_response": direct_response(400, "kagenti: the request's host is not a host with or without a port\n"),
+}
 _OFF: Final = typed("envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute", disabled=True)
 _EVERYTHING: Final = "*"
 _NAMESPACES: Final = "(namespaces)"  # parentheses: no host is called so
@@ -28,19 +33,23 @@ def _like(regex: str) -> JSON:
     return _authority(safe_regex={"regex": regex})  # RE2, whole string
 
 
+# Envoy finds the virtual host without looking at what follows the last colon, a second Host included; but who resolves
+# the host of a request must not be given more than a host and a port.
+_HOST: Final = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+_ANY: Final = _like(_HOST + r"(:[0-9]+)?")
 # A host without a port is http's 80; http://host that leaves by TLS is the host's 443.
-_AT_HTTP: Final = _like(r"(\[.*\]|[^:]*)(:80)?")
-_AT_HTTPS: Final = _like(r"(\[.*\]|[^:]*)(:443)?")
-_AT_EITHER: Final = _like(r"(\[.*\]|[^:]*)(:80|:443)?")
-_ONE_LABEL: Final = _like(r"[^.:\[]+(:[0-9]+)?")
-_TWO_LABELS: Final = _like(r"[^.:\[]+\.[^.:]+(:[0-9]+)?")
+_AT_HTTP: Final = _like(_HOST + r"(:80)?")
+_AT_HTTPS: Final = _like(_HOST + r"(:443)?")
+_AT_EITHER: Final = _like(_HOST + r"(:80|:443)?")
+_ONE_LABEL: Final = _like(r"[A-Za-z0-9_-]+(:[0-9]+)?")
+_TWO_LABELS: Final = _like(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(:[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way out: which ports it is for (None: any), the cluster, its body unless both directions share it, and TLS."""
+    """One way out: which authorities it is for, the cluster, its body unless both directions share it, and TLS."""
 
-    authority: JSON
+    authority: tuple[JSON, ...]
     cluster: str
     body: JSON = None
     tls: bool = False
@@ -87,14 +96,16 @@ def _domain(pattern: str) -> str:
 
 
 def _routes(found: Destinations, pattern: str, proxy: Proxy) -> list[JSON]:
-    return [route for destination in found.answering(pattern) for route in _answers(destination, pattern, proxy)]
+    routes = [route for destination in found.answering(pattern) for route in _answers(destination, pattern, proxy)]
+    return [*routes, _MALFORMED] if "headers" in routes[-1]["match"] else routes
 
 
 def _answers(destination: Destination, pattern: str, proxy: Proxy) -> Iterator[JSON]:
     """Yields the routes of one destination within the virtual host of a pattern."""
     if destination.action == "Deny":
-        authority = _authority_of(destination)
-        yield _route(destination, authority, proxy, direct_response=direct_response(403, _refusal(destination)))
+        yield _route(
+            destination, _authority_of(destination), proxy, direct_response=direct_response(403, _refusal(destination))
+        )
         return
     for way in _ways(destination, pattern, proxy):
         forwarded: dict[str, JSON] = {"route": {"cluster": way.cluster, "timeout": "0s"}}
@@ -110,8 +121,8 @@ def _refusal(destination: Destination) -> str:
     return f"kagenti: destination rule {destination.name} denies this\n"
 
 
-def _route(destination: Destination, authority: JSON, proxy: Proxy, **fields: JSON) -> JSON:
-    match = {"prefix": "/", **({"headers": [authority]} if authority else {})}
+def _route(destination: Destination, authority: tuple[JSON, ...], proxy: Proxy, **fields: JSON) -> JSON:
+    match = {"prefix": "/", **({"headers": list(authority)} if authority else {})}
     return {"name": destination.name, "match": match, "tracing": tracing.sampling(proxy.settings), **fields}
 
 
@@ -126,15 +137,15 @@ def _policy(destination: Destination, proxy: Proxy) -> dict[str, JSON]:
     return {"metadata": {"filter_metadata": {layout.LUA: rule}}}
 
 
-def _authority_of(destination: Destination) -> JSON:
-    """Returns the matcher of a destination's port; None for any."""
+def _authority_of(destination: Destination) -> tuple[JSON, ...]:
+    """Returns the matchers of a destination's port; none for any."""
     if destination.port is None:
-        return None
+        return ()
     if destination.port == _HTTP:
-        return _AT_HTTP
+        return (_AT_HTTP,)
     if destination.port == _HTTPS and destination.tls:
-        return _AT_HTTPS
-    return _authority(suffix=f":{destination.port}")
+        return (_AT_HTTPS,)
+    return (_authority(suffix=f":{destination.port}"), _ANY)
 
 
 def _ways(destination: Destination, pattern: str, proxy: Proxy) -> list[Way]:
@@ -144,29 +155,29 @@ def _ways(destination: Destination, pattern: str, proxy: Proxy) -> list[Way]:
     tls = destination.tls
     authority, port = _authority_of(destination), destination.port
     if destination.suffix:
-        return [_dynamic(authority, tls=tls)]
+        return [_dynamic(*authority or (_ANY,), tls=tls)]
     if port in (None, _HTTP):
         port = _HTTPS if tls else _HTTP
     pinned = upstreams.pinned(destination.host, port or 0, tls=tls)
-    if authority is not None:
+    if authority:
         return [Way(authority, pinned["name"], pinned, tls)]
     # Any port: the usual one is pinned to an address of the host, others are resolved from the host just matched.
     usual = _AT_EITHER if tls else _AT_HTTP
-    return [Way(usual, pinned["name"], pinned, tls), _dynamic(None, tls=tls)]
+    return [Way((usual,), pinned["name"], pinned, tls), _dynamic(_ANY, tls=tls)]
 
 
 def _default_ways(default: Destination, pattern: str, proxy: Proxy) -> list[Way]:
     """Returns the ways of hosts that nothing names: where the app dialled, or with a token to the host it names."""
     if default.action == "Passthrough":
-        return [Way(None, layout.ORIGINAL_DESTINATION)]
+        return [Way((), layout.ORIGINAL_DESTINATION)]
     if pattern == _EVERYTHING:
-        return [_dynamic(_ONE_LABEL, tls=False), _dynamic(None, tls=True)]
+        return [_dynamic(_ONE_LABEL, tls=False), _dynamic(_ANY, tls=True)]
     if pattern.startswith("*.") and pattern.removeprefix("*.") in proxy.namespaces:
-        return [_dynamic(_TWO_LABELS, tls=False), _dynamic(None, tls=True)]
+        return [_dynamic(_TWO_LABELS, tls=False), _dynamic(_ANY, tls=True)]
     domain, namespaces = proxy.installation.cluster_domain, proxy.namespaces
-    return [_dynamic(None, tls=not within(pattern, cluster_domain=domain, namespaces=namespaces))]
+    return [_dynamic(_ANY, tls=not within(pattern, cluster_domain=domain, namespaces=namespaces))]
 
 
-def _dynamic(authority: JSON, *, tls: bool) -> Way:
+def _dynamic(*authority: JSON, tls: bool) -> Way:
     name = upstreams.DYNAMIC_TLS if tls else upstreams.DYNAMIC
     return Way(authority, name, upstreams.dynamic(tls=tls), tls)

@@ -8,7 +8,7 @@ from typing import Final
 
 from kagenti.core.envoy import clusters
 from kagenti.core.envoy.layout import JSON, TCP_OUT, TLS_OUT
-from kagenti.core.envoy.proto import extension, http_options, typed
+from kagenti.core.envoy.proto import extension, http_options
 from kagenti.core.settings import digest, short
 from kagenti.core.settings.identity_provider import origin_of
 
@@ -72,15 +72,11 @@ def _dynamic(name: str) -> JSON:
 
 def _spoken(*, tls: bool) -> JSON:
     """With TLS, the certificate must be that of the request's host, which the route has matched (facts section 3)."""
-    if not tls:
-        return {"typed_extension_protocol_options": clusters.as_called()}
+    # Without TLS the checks mean nothing, but Envoy takes no dynamic cluster that lacks them.
     checked = {"auto_sni": True, "auto_san_validation": True}
     options = http_options(use_downstream_protocol_config=_PROTOCOLS, upstream_http_protocol_options=checked)
-    roots = {"validation_context": {"trusted_ca": {"filename": clusters.SYSTEM_ROOTS}}}
-    return {
-        "typed_extension_protocol_options": options,
-        "transport_socket": {
-            "name": "envoy.transport_sockets.tls",
-            "typed_config": typed(_TLS_CONTEXT, common_tls_context=roots),
-        },
-    }
+    spoken: dict[str, JSON] = {"typed_extension_protocol_options": options}
+    if tls:
+        roots = {"validation_context": {"trusted_ca": {"filename": clusters.SYSTEM_ROOTS}}}
+        spoken["transport_socket"] = extension("envoy.transport_sockets.tls", _TLS_CONTEXT, common_tls_context=roots)
+    return spoken
