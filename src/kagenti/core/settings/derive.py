@@ -1,5 +1,6 @@
 """Values computed after the merge from merged inputs; each carries the origin ``derived from …`` of what it came from."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from kagenti.core.settings.merge import Merged
@@ -15,16 +16,23 @@ _PREFIX: Final = "{{.Namespace}}/"
 
 def derive(merged: Merged) -> None:
     """Adds every derived value that no layer gave."""
-    realm = f"{merged.values[f'{KEYCLOAK}.url'].rstrip('/')}/realms/{merged.values[f'{KEYCLOAK}.realm']}"
     origin = _closest(merged, f"{KEYCLOAK}.url", f"{KEYCLOAK}.realm")
-    _default(merged, f"{VALIDATION}.issuer", realm, origin)
-    _default(merged, f"{VALIDATION}.jwksUrl", f"{realm}/protocol/openid-connect/certs", origin)
-    token_url = f"{realm}/protocol/openid-connect/token"
-    _default(merged, "identity.outbound.tokenExchange.tokenUrl", token_url, origin)
+    for path, url in realm_urls(merged.values).items():
+        _default(merged, path, url, origin)
     issuer = f"{VALIDATION}.issuer"
     _default(merged, "identity.spiffe.jwtAudience", merged.values[issuer], merged.origins[issuer])
     _images(merged)
     _client_name(merged)
+
+
+def realm_urls(values: Mapping[str, JSON]) -> dict[str, str]:
+    """Returns the URLs that follow from Keycloak's URL and realm, by path (Keycloak: "Securing applications")."""
+    realm = f"{values[f'{KEYCLOAK}.url'].rstrip('/')}/realms/{values[f'{KEYCLOAK}.realm']}"
+    return {
+        f"{VALIDATION}.issuer": realm,
+        f"{VALIDATION}.jwksUrl": f"{realm}/protocol/openid-connect/certs",
+        "identity.outbound.tokenExchange.tokenUrl": f"{realm}/protocol/openid-connect/token",
+    }
 
 
 def _default(merged: Merged, path: str, value: JSON, origin: Origin) -> None:
