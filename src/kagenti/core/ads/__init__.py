@@ -23,6 +23,7 @@ from kagenti.core.ads.snapshot import (
     Snapshot,
     fingerprint,
 )
+from kagenti.core.ads.stream import Stream
 
 __all__ = [
     "CLUSTER",
@@ -39,6 +40,7 @@ __all__ = [
     "Request",
     "Snapshot",
     "SotwRequest",
+    "Stream",
     "StreamState",
     "TypeState",
     "Verdict",

@@ -50,7 +50,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one Envoy should have: by type URL the resources by name and one version of them all.
+    """What one Envoy should have: by type URL the resources by name, in order, and one version of them all.
 
     ``withheld`` names resources that exist but cannot be given now (no keys yet): they are neither sent nor removed.
     ``revision`` is the content hash of everything here.
@@ -80,6 +80,7 @@ class Snapshot:
             _add(by_type, resource)
         kept_back = frozenset(withheld)
         _check(by_type, kept_back | frozenset(static))
+        by_type = {type_url: dict(sorted(found.items())) for type_url, found in by_type.items()}
         versions = {type_url: _version(found.values()) for type_url, found in by_type.items()}
         names = [part for reference in sorted(kept_back) for part in reference]
         revision = fingerprint([*versions.values(), *names])
@@ -88,7 +89,7 @@ class Snapshot:
 
     def get(self, type_url: str, name: str) -> Encoded | None:
         """Returns a resource, or None."""
-        return self.resources[type_url].get(name)
+        return self.resources.get(type_url, {}).get(name)
 
 
 def fingerprint(parts: Iterable[str | bytes]) -> str:
@@ -133,5 +134,4 @@ def _kind(type_url: str) -> str:
 
 
 def _version(resources: Iterable[Encoded]) -> str:
-    ordered = sorted(resources, key=lambda resource: resource.name)
-    return fingerprint(part for resource in ordered for part in (resource.name, resource.version))
+    return fingerprint(part for resource in resources for part in (resource.name, resource.version))
