@@ -16,7 +16,7 @@ from kagenti_api.v1alpha1 import wellknown
 
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 _CONNECTIONS: Final = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
-_MOST_CONNECTIONS: Final = 20_000
+_MOST_CONNECTIONS: Final = 5_000  # some 30 KiB each, of the 256 MiB that the container may use
 _SECRET: Final = "xds-token"  # noqa: S105  # a name, not a password
 
 

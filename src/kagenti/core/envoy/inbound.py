@@ -37,6 +37,7 @@ def listener(settings: ResolvedSettings, values: WorkloadValues) -> JSON:
         path_with_escaped_slashes_action="REJECT_REQUEST",
         early_header_mutation_extensions=manager.early_headers(headers, prefixes=[_FOR_ENVOY]),
         local_reply_config=_replies(),
+        request_headers_timeout="10s",
     )
     return manager.listener(
         layout.INBOUND,

@@ -3,14 +3,14 @@
 Sampling and collector are live; the transport (gRPC or HTTP) is part of the listeners and follows the pod (facts §4).
 """
 
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from kagenti.core.envoy import layout
 from kagenti.core.envoy.layout import JSON
 from kagenti.core.envoy.proto import extension
-from kagenti.core.settings import WorkloadValues
+from kagenti.core.settings import WorkloadValues, exporter
+from kagenti.core.settings.exporter import EXPORTERS, GRPC
 from kagenti.core.settings.model import ResolvedSettings
 
 _CONFIG: Final = "envoy.config.trace.v3.OpenTelemetryConfig"
@@ -19,8 +19,7 @@ _STATIC_RESOURCE: Final = (
 )
 _PHOENIX: Final = "trace.integration.phoenix"
 _TIMEOUT: Final = "5s"
-_GRPC: Final = "grpc"
-_PORTS: Final = {_GRPC: 4317, "http/protobuf": 4318}  # OTLP specification, default ports
+_PORTS: Final = {GRPC: 4317, "http/protobuf": 4318}  # OTLP specification, default ports
 _WHOLE: Final = 10_000  # TEN_THOUSAND: a bare number would be out of 100 (facts §4)
 
 
@@ -33,24 +32,14 @@ class Collector(NamedTuple):
     path: str
 
 
-def exporter(settings: ResolvedSettings) -> Mapping[str, JSON] | None:
-    """Returns the exporter in effect: the first otlp one, else the first jaeger one, sent as OTLP."""
-    exporters = settings.items("trace.exporters")
-    for kind in ("otlp", "jaeger"):
-        for found in exporters:
-            if found["type"] == kind:
-                return dict(found)
-    return None
-
-
 def transport(settings: ResolvedSettings) -> str:
-    """Returns how spans are sent: ``grpc`` or ``http/protobuf``; gRPC too where there is no exporter yet."""
-    return str((exporter(settings) or {}).get("protocol") or _GRPC)
+    """Returns how spans are sent: ``grpc`` or ``http/protobuf``."""
+    return exporter.transport(settings.items(EXPORTERS))
 
 
 def collector(settings: ResolvedSettings) -> Collector | None:
     """Returns the address of the exporter in effect."""
-    found = exporter(settings)
+    found = exporter.in_effect(settings.items(EXPORTERS))
     if found is None:
         return None
     endpoint = found["endpoint"]
@@ -86,7 +75,7 @@ def resource(settings: ResolvedSettings) -> dict[str, str]:
 
 
 def _service(settings: ResolvedSettings) -> JSON:
-    if transport(settings) == _GRPC:
+    if transport(settings) == GRPC:
         service = {"envoy_grpc": {"cluster_name": layout.COLLECTOR_CLUSTER}, "timeout": _TIMEOUT}
         return {"grpc_service": service}
     found = collector(settings)
@@ -97,7 +86,7 @@ def _service(settings: ResolvedSettings) -> JSON:
 
 def sampling(settings: ResolvedSettings) -> JSON:
     """Returns the ``tracing`` of a route; nothing is sampled without an exporter. Acts on the next request (facts §4)."""
-    rate = float(settings["trace.sampling.rate"]) if exporter(settings) else 0.0
+    rate = float(settings["trace.sampling.rate"]) if settings.items(EXPORTERS) else 0.0
     share = {"numerator": round(rate * _WHOLE), "denominator": "TEN_THOUSAND"}
     whole = {"numerator": _WHOLE if rate else 0, "denominator": "TEN_THOUSAND"}
     none = {"numerator": 0}  # x-client-trace-id would let any caller have its requests traced

@@ -80,7 +80,7 @@ class Envoy:
     """A running Envoy; a context manager that is entered once ``/ready`` answers 200 on ``status``."""
 
     def __init__(self, config: JSON, folder: Path, *, status: int) -> None:
-        self._config, self._folder, self.status = _moved(config, layout.STATUS_PORT, status), folder, status
+        self._config, self._folder, self.status = moved(config, layout.STATUS_PORT, status), folder, status
         self._log = folder / "envoy.log"
 
     def __enter__(self) -> Self:
@@ -123,9 +123,10 @@ class Envoy:
         return self._log.read_text()
 
 
-def _moved(node: JSON, port: int, to: int) -> JSON:
+def moved(node: JSON, port: int, to: int) -> JSON:
+    """Returns a configuration with one port number replaced by another."""
     if isinstance(node, list):
-        return [_moved(item, port, to) for item in node]
+        return [moved(item, port, to) for item in node]
     if isinstance(node, dict):
-        return {key: _moved(value, port, to) for key, value in node.items()}
+        return {key: moved(value, port, to) for key, value in node.items()}
     return to if node == port and type(node) is int else node
