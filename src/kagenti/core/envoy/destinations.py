@@ -4,8 +4,9 @@ A rule with an exact host stands before the longest suffix, within one pattern a
 Behind all rules come the passes (identity provider, collector), then the default policy.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 from kagenti.core.envoy import tracing
@@ -50,7 +51,7 @@ class Destination:
         return self.host[1:] if self.host.startswith("*.") else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Destinations:
     """What the settings say about egress; ``default`` is what happens to hosts that nothing names."""
 
@@ -64,17 +65,38 @@ class Destinations:
 
     def answering(self, pattern: str) -> Iterator[Destination]:
         """Yields what answers for the hosts of a pattern, the first match wins; ends with one that takes any port."""
-        for found in (*by_precedence(self.rules, pattern), *by_precedence(self.passes, pattern)):
-            yield found
-            if found.port is None:
-                return
+        for group in (self._rules, self._passes):
+            for host in generalised(pattern):
+                for found in group.get(host, ()):
+                    yield found
+                    if found.port is None:
+                        return
         yield self.default
 
+    @cached_property
+    def _rules(self) -> Mapping[str, Sequence[Destination]]:
+        return _by_host(self.rules)
 
-def by_precedence(rules: Iterable[Destination], pattern: str) -> list[Destination]:
-    """Returns the rules that cover every host of a pattern: exact, then the longest suffix; with port before without."""
-    covering = [rule for rule in rules if covers(rule.host, pattern)]
-    return sorted(covering, key=lambda rule: (bool(rule.suffix), -len(rule.suffix), rule.port is None, rule.port or 0))
+    @cached_property
+    def _passes(self) -> Mapping[str, Sequence[Destination]]:
+        return _by_host(self.passes)
+
+
+def _by_host(destinations: Iterable[Destination]) -> Mapping[str, Sequence[Destination]]:
+    """Returns the destinations of each host, those with a port first."""
+    found: dict[str, list[Destination]] = {}
+    for one in sorted(destinations, key=lambda one: (one.port is None, one.port or 0)):
+        found.setdefault(one.host, []).append(one)
+    return found
+
+
+def generalised(pattern: str) -> Iterator[str]:
+    """Yields the pattern and every suffix pattern that covers it, the longest first."""
+    yield pattern
+    suffix = pattern.removeprefix("*.")
+    while "." in suffix:
+        suffix = suffix.partition(".")[2]
+        yield f"*.{suffix}"
 
 
 def covers(general: str, pattern: str) -> bool:

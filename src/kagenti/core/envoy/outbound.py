@@ -75,16 +75,17 @@ def resources(proxy: Proxy) -> Iterator[Resource]:
     The clusters ``orig_dst`` and ``otel`` are given by ``clusters`` for both directions.
     """
     found = destinations(proxy.settings, cluster_domain=proxy.installation.cluster_domain, namespaces=proxy.namespaces)
-    for body in routes.clusters(found, proxy):
-        yield Resource("cluster", body["name"], body)
+    table = routes.RouteTable(found, proxy)
+    for name, body in sorted(table.clusters.items()):
+        yield Resource("cluster", name, body)
     yield from server_names.resources(found)
-    table = {
+    body = {
         "name": layout.OUTBOUND,
-        "virtual_hosts": routes.virtual_hosts(found, proxy),
+        "virtual_hosts": table.virtual_hosts,
         "ignore_port_in_host_matching": True,  # *.example.com is also x.example.com:8443 (facts section 11)
         "validate_clusters": True,
     }
-    yield Resource("route", layout.OUTBOUND, table)
+    yield Resource("route", layout.OUTBOUND, body)
 
 
 def _loops(settings: ResolvedSettings) -> list[JSON]:

@@ -88,8 +88,8 @@ def test_every_request_meets_its_most_specific_rule(rules: list[tuple[str, int |
     ]
     proxy = proxies.proxy({RULES: made, POLICY: policy})
     found = destinations(proxy.settings, cluster_domain="cluster.local", namespaces=proxy.namespaces)
-    hosts, names = routes.virtual_hosts(found, proxy), server_names.rules(found)
-    bodies = {body["name"]: body for body in routes.clusters(found, proxy)}
+    table, names = routes.RouteTable(found, proxy), server_names.rules(found)
+    hosts, bodies = table.virtual_hosts, table.clusters
     for host in (*HOSTS, "unlisted.example.org"):
         for port in (80, 443, 8080, 9):
             expected = best(found, host, (port,))
