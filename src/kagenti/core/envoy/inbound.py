@@ -69,34 +69,30 @@ def resources(proxy: Proxy) -> Iterator[Resource]:
 
 
 def _table(proxy: Proxy) -> JSON:
-    routes = _secured(proxy) if validated(proxy.settings) else list(_open(proxy))
+    routes = _secured(proxy) if validated(proxy.settings) else _open(proxy)
     return {
         "name": layout.INBOUND,
-        "virtual_hosts": [virtual_host("app", ["*"], routes)],
+        "virtual_hosts": [virtual_host("app", ["*"], list(routes))],
         "request_headers_to_remove": [layout.PORT_HEADER],
         "validate_clusters": True,
     }
 
 
-def _secured(proxy: Proxy) -> list[JSON]:
-    """First what is served without a token, from the narrowest on; then everything else, with one."""
-    found = []
+def _secured(proxy: Proxy) -> Iterator[JSON]:
+    """First what is served without a token, from the narrowest on, and untraced; then everything else, with one."""
     for match in bypass.matches(proxy):
-        traced = None if match.port else proxy
-        found += list(_routes(proxy, match, {**validation.passing(), **bypass.without_overrides()}, traced=traced))
-    audience = proxy.values.audience
-    rest = Match("app", {"prefix": "/"})
-    return [*found, *_routes(proxy, rest, validation.required(proxy.settings, audience), traced=proxy)]
+        yield from _routes(proxy, match, {**validation.passing(), **bypass.without_overrides()})
+    required = validation.required(proxy.settings, proxy.values.audience)
+    yield from _routes(proxy, Match("app", {"prefix": "/"}), {**required, "tracing": tracing.sampling(proxy.settings)})
 
 
 def _open(proxy: Proxy) -> Iterator[JSON]:
-    return _routes(proxy, Match("open", {"prefix": "/"}), validation.passing(), traced=proxy)
+    fields = {**validation.passing(), "tracing": tracing.sampling(proxy.settings)}
+    return _routes(proxy, Match("open", {"prefix": "/"}), fields)
 
 
-def _routes(proxy: Proxy, match: Match, fields: JSON, *, traced: Proxy | None) -> Iterator[JSON]:
+def _routes(proxy: Proxy, match: Match, fields: JSON) -> Iterator[JSON]:
     """Yields one route to the app's port where the dialled port is mapped, and one to the dialled address."""
-    if traced is not None:
-        fields = {**fields, "tracing": tracing.sampling(traced.settings)}
     for port in proxy.port_mapping if match.port is None else ():
         yield _route(match.on(port), layout.APP_CLUSTER, fields)
     mapped = match.port in proxy.port_mapping
