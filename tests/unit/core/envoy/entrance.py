@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from kagenti.core.envoy import Proxy, layout
+from kagenti.core.envoy import Proxy, bootstrap, layout, resources
 from tests.oidc import Key
 from tests.unit.core.envoy import binary, proxies
 from tests.unit.core.envoy.app import App
@@ -56,19 +56,34 @@ class Entrance:
 
 
 @contextmanager
-def entered(folder: Path, values: JSON, *, bypasses: tuple[str, ...] = ()) -> Iterator[Entrance]:
-    """Runs an Envoy before an app; ``bypasses`` are probe paths on the mapped port, ``/elsewhere`` one on another."""
+def entered(
+    folder: Path, values: JSON, *, bypasses: tuple[str, ...] = (), jwt_values: JSON = None
+) -> Iterator[Entrance]:
+    """Runs an Envoy before an app.
+
+    ``bypasses`` are probe paths on the mapped port; ``/elsewhere`` is one on another. With ``jwt_values`` the extension
+    ``jwt`` is of those settings, as while an update has arrived by half.
+    """
     port, outbound, status = binary.free_ports(3)
     interception = {"proxyPort": outbound, "inboundProxyPort": port}
     ports = {f"{layout.INTERCEPTION}.{key}": value for key, value in interception.items()}
+    keys = json.dumps({"keys": [KEY.jwk()]})
     with App() as app:
         probes = (*((path, port) for path in bypasses), ("/elsewhere", 1))
-        keys = json.dumps({"keys": [KEY.jwk()]})
-        proxy = proxies.proxy({**ports, **values}, port_mapping={port: app.port}, bypasses=probes, keys=keys)
-        config = binary.static(proxy)
-        for listener in config["static_resources"]["listeners"]:
-            if listener["name"] == layout.INBOUND:
-                chains = listener["filter_chains"]
-                listener["filter_chains"] = [each for each in chains if "filter_chain_match" not in each]
-        with binary.Envoy(config, folder, status=status) as envoy:
+        pod: JSON = {"port_mapping": {port: app.port}, "bypasses": probes, "keys": keys}
+        proxy = proxies.proxy({**ports, **values}, **pod)
+        other = proxies.proxy({**ports, **(jwt_values or values)}, **pod)
+        with binary.Envoy(_config(proxy, other), folder, status=status) as envoy:
             yield Entrance(envoy, proxy, port)
+
+
+def _config(proxy: Proxy, jwt_of: Proxy) -> JSON:
+    """Returns the configuration without the chains that refuse Envoy's own port, the only one there is here."""
+    jwt = [each for each in resources(jwt_of) if each.name == layout.JWT]
+    rest = [each for each in resources(proxy) if each.name != layout.JWT]
+    config = binary.inlined(bootstrap(proxy.settings, proxy.values, installation=proxy.installation), [*rest, *jwt])
+    for listener in config["static_resources"]["listeners"]:
+        if listener["name"] == layout.INBOUND:
+            chains = listener["filter_chains"]
+            listener["filter_chains"] = [each for each in chains if "filter_chain_match" not in each]
+    return config

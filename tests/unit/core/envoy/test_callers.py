@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.e2e.plane.waiting import wait_until
 from tests.oidc import Key
 from tests.unit.core.envoy.entrance import Entrance, entered
-from tests.unit.core.settings.given import VALIDATION
+from tests.unit.core.settings.given import ISSUER, VALIDATION
 
 JSON = Any  # claims
 
@@ -163,3 +164,10 @@ def test_denial_leaves_a_line_without_token_and_query(entrance: Entrance) -> Non
     assert told["reason"] == "rbac_access_denied_matched_policy[audience]"
     assert token not in entrance.envoy.log()
     assert "hidden" not in entrance.envoy.log()
+
+
+def test_update_that_has_arrived_by_half_lets_nobody_in(tmp_path: Path) -> None:
+    """The route table already asks for the new issuer, the keys are still the old one's: neither token will do."""
+    old, new = "https://old.example", "https://new.example"
+    with entered(tmp_path, {ISSUER: new}, jwt_values={ISSUER: old}) as entrance:
+        assert [entrance.get("/", entrance.token(iss=issuer))[0] for issuer in (old, new)] == [403, 401]
