@@ -4,7 +4,6 @@ Sampling and collector are live; the transport (gRPC or HTTP) is part of the lis
 """
 
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from kagenti.core.envoy import layout
 from kagenti.core.envoy.layout import JSON
@@ -19,17 +18,16 @@ _STATIC_RESOURCE: Final = (
 )
 _PHOENIX: Final = "trace.integration.phoenix"
 _TIMEOUT: Final = "5s"
-_PORTS: Final = {GRPC: 4317, "http/protobuf": 4318}  # OTLP specification, default ports
+_PORTS: Final = {"http": 80, "https": 443}  # a URL without a port, as the OpenTelemetry SDKs read it
 _WHOLE: Final = 10_000  # TEN_THOUSAND: a bare number would be out of 100 (facts §4)
 
 
 class Collector(NamedTuple):
-    """Where spans go: host, port, whether by TLS, and the path of OTLP over HTTP."""
+    """Where spans go: host, port, and whether by TLS."""
 
     host: str
     port: int
     tls: bool
-    path: str
 
 
 def transport(settings: ResolvedSettings) -> str:
@@ -39,14 +37,10 @@ def transport(settings: ResolvedSettings) -> str:
 
 def collector(settings: ResolvedSettings) -> Collector | None:
     """Returns the address of the exporter in effect."""
-    found = exporter.in_effect(settings.items(EXPORTERS))
+    found = exporter.address(settings.items(EXPORTERS))
     if found is None:
         return None
-    endpoint = found["endpoint"]
-    parts = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}")
-    port = parts.port or _PORTS[transport(settings)]
-    # OTLP exporter specification: a base endpoint gets /v1/traces appended.
-    return Collector(parts.hostname or "", port, parts.scheme == "https", f"{parts.path.rstrip('/')}/v1/traces")
+    return Collector(found.hostname or "", found.port or _PORTS[found.scheme], found.scheme == "https")
 
 
 def provider(settings: ResolvedSettings, values: WorkloadValues) -> JSON:
@@ -75,13 +69,14 @@ def resource(settings: ResolvedSettings) -> dict[str, str]:
 
 
 def _service(settings: ResolvedSettings) -> JSON:
-    if transport(settings) == GRPC:
-        service = {"envoy_grpc": {"cluster_name": layout.COLLECTOR_CLUSTER}, "timeout": _TIMEOUT}
-        return {"grpc_service": service}
-    found = collector(settings)
-    host, path = (f"{found.host}:{found.port}", found.path) if found else (layout.COLLECTOR_CLUSTER, "/v1/traces")
-    uri = {"uri": f"http://{host}{path}", "cluster": layout.COLLECTOR_CLUSTER, "timeout": _TIMEOUT}
-    return {"http_service": {"http_uri": uri}}
+    """Spans go to the collector's cluster, wherever that is; the name in the requests is the one of the pod's start."""
+    exporters, cluster = settings.items(EXPORTERS), layout.COLLECTOR_CLUSTER
+    found = exporter.address(exporters)
+    name = found.netloc if found else cluster
+    if exporter.transport(exporters) == GRPC:
+        return {"grpc_service": {"envoy_grpc": {"cluster_name": cluster, "authority": name}, "timeout": _TIMEOUT}}
+    uri = f"http://{name}{exporter.traces_path(exporters)}"
+    return {"http_service": {"http_uri": {"uri": uri, "cluster": cluster, "timeout": _TIMEOUT}}}
 
 
 def sampling(settings: ResolvedSettings) -> JSON:

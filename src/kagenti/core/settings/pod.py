@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from kagenti.core.settings.derive import realm_urls
-from kagenti.core.settings.exporter import EXPORTERS, transport
+from kagenti.core.settings.exporter import EXPORTERS, same_tracer
 from kagenti.core.settings.layer import BUILT_IN_LAYER
 from kagenti.core.settings.model import JSON, ResolvedSettings
 from kagenti.core.settings.revision import effective_class
@@ -36,8 +36,8 @@ def for_pod(resolved: ResolvedSettings, restart: Mapping[str, JSON]) -> Resolved
         origin = resolved.origins.get(path)
         if path not in fixed and origin is not None and origin.derived_from:
             values[path] = url
-    if transport(built_from[EXPORTERS]) != transport(values[EXPORTERS]):
-        # The tracer in the pod's listeners speaks one of them for life: to that collector it goes, until replaced.
+    if not same_tracer(built_from[EXPORTERS], values[EXPORTERS]):
+        # The tracer in the pod's listeners is what it is: it keeps its collector until the pod is replaced.
         values[EXPORTERS] = built_from[EXPORTERS]
     return replace(resolved, values=MappingProxyType(values))
 

@@ -39,7 +39,7 @@ _FEATURES: Final[Mapping[str, tuple[Mapping[str, JSON], Mapping[str, JSON]]]] = 
     ),
 }
 NAMES: Final = tuple(_FEATURES)
-BOOTSTRAPS: Final = ("default", "http-collector", "authbridge", "ports")
+BOOTSTRAPS: Final = ("default", "no-tracing", "http-collector", "jaeger", "authbridge", "ports")
 """Features whose bootstrap differs from the ordinary one."""
 
 

@@ -69,7 +69,9 @@ def test_an_issuer_that_a_layer_sets_itself_is_live() -> None:
 
 def test_setting_that_the_receipt_lacks_is_the_built_in_one() -> None:
     """A pod of an older release, which did not know it yet."""
-    pod = for_pod(_today({"identity.inbound.targetPort": 9000, given.CREDENTIALS_SECRET: "mine", given.AUDIENCE: "a"}), {})
+    pod = for_pod(
+        _today({"identity.inbound.targetPort": 9000, given.CREDENTIALS_SECRET: "mine", given.AUDIENCE: "a"}), {}
+    )
     assert pod["identity.inbound.targetPort"] == 8081
     assert pod.get(given.CREDENTIALS_SECRET) is None
 
@@ -80,6 +82,8 @@ def test_setting_that_the_receipt_lacks_is_the_built_in_one() -> None:
         ([GRPC], [{**GRPC, "endpoint": "new:4317"}], "new:4317"),
         ([HTTP], [{**HTTP, "endpoint": "newer:4318"}], "newer:4318"),
         ([GRPC], [HTTP], "old:4317"),
+        ([HTTP], [{**HTTP, "endpoint": "http://newer:4318/base"}], "new:4318"),
+        ([HTTP], [{**HTTP, "endpoint": "http://newer:4318/"}], "http://newer:4318/"),
         ([], [GRPC], "old:4317"),
         ([GRPC], [], None),
         ([], [HTTP], None),
