@@ -86,6 +86,16 @@ class Answer:
         """Returns a JSON answer."""
         return cls(status, json.dumps(body).encode(), {"content-type": "application/json"})
 
+    @classmethod
+    def held(cls) -> "Answer":
+        """Returns an answer that is not given before ``release``."""
+        return cls(wait=threading.Event())
+
+    def release(self) -> None:
+        """Lets a held answer go."""
+        assert self.wait is not None
+        self.wait.set()
+
 
 @dataclass(frozen=True)
 class Request:

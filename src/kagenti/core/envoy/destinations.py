@@ -183,4 +183,6 @@ def _urls(settings: ResolvedSettings) -> Iterator[tuple[str, str]]:
 
 
 def _rank(settings: ResolvedSettings, path: str) -> int:
-    return LAYER_ORDER.index(settings.origins[path].source.layer)
+    """Returns how low the layer of a value is; what today's layers do not give (a rule of the receipt) ranks lowest."""
+    origin = settings.origins.get(path)
+    return LAYER_ORDER.index(origin.source.layer if origin is not None else LAYER_ORDER[-1])

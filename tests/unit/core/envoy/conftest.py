@@ -6,13 +6,14 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from kagenti.core.envoy import Proxy
+from kagenti.core.envoy import Proxy, exchange_script
 from tests.oidc import Client, Oidc
 from tests.unit.core.envoy import proxies
 from tests.unit.core.envoy.loopback import Loopback
@@ -136,9 +137,21 @@ def _complete(answer: bytes) -> bool:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def script() -> str:
+    """The source of the exchange; a module may have another."""
+    return exchange_script.SCRIPT
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, script: str) -> Iterator[Stage]:
     """A running Envoy without rules, its peers, and a registered client."""
-    folder = tmp_path_factory.mktemp("envoy")
+    with staged(tmp_path_factory.mktemp("envoy"), script) as made:
+        yield made
+
+
+@contextmanager
+def staged(folder: Path, script: str) -> Iterator[Stage]:
+    """Runs an Envoy with that script, and its peers."""
     files = folder / "files"
     for name in ("shared", "opt", "var/run/secrets/kagenti"):
         (files / name).mkdir(parents=True)
@@ -152,7 +165,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     ):
         made = Stage(oidc, dns, plain, secure, dialled, files, folder)
         made.register()
-        where = {"dialled": dialled.port, "tls_port": secure.port, "roots": roots, "files": files}
+        where = {"dialled": dialled.port, "tls_port": secure.port, "roots": roots, "files": files, "script": script}
         with Loopback(folder, made.proxy(), dns=dns, **where) as made.envoy:
             yield made
         # Whatever the tests did: no secret and no token (a JWT begins with {" in base64) was ever logged.

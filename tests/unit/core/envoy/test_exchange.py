@@ -9,7 +9,6 @@ import pytest
 
 from tests.oidc import ACCESS_TOKEN, EXCHANGE, JWT_BEARER, JWT_SPIFFE, TOKEN_PATH, Answer
 from tests.unit.core.envoy.conftest import WEATHER, Stage
-from tests.unit.core.envoy.loopback import until
 from tests.unit.core.settings.given import rule
 
 JSON = Any  # a rule, claims
@@ -183,18 +182,6 @@ def test_the_audience_may_be_one_of_a_list(stage: Stage) -> None:
     """RFC 7519 section 4.1.3: a text, or a list of texts; other claims may hold anything that JSON can."""
     _token(aud=["x", "tool"], name='Jos\u00e9 \U0001f600 "\\/\b\f', n=[-1.5e3, None, True, {}, []])(stage)
     assert stage.get(stage.to(TOOL), stage.caller()).status == 200
-
-
-def test_the_provider_out_of_reach_is_told_and_forgotten_after_a_second(stage: Stage) -> None:
-    """A failure is not asked about again within a second, and not remembered beyond."""
-    token = stage.caller()
-    stage.oidc.stop()
-    answer = stage.get(stage.to(TOOL), token)
-    stage.oidc.start()
-    assert (answer.status, "IdentityProviderUnavailable" in answer.text) == (503, True)
-    assert stage.get(stage.to(TOOL), token).status == 503
-    assert stage.oidc.token_requests() == []
-    until(lambda: stage.get(stage.to(TOOL), token).status == 200, "the failure is forgotten")
 
 
 def test_a_caller_without_token_is_refused(stage: Stage) -> None:

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+import grpc
 import pytest
 
 from tests.oidc import JWKS_PATH
@@ -239,3 +241,25 @@ def test_http_1_0_is_exchanged_too(stage: Stage) -> None:
     answer = stage.raw(request.encode())
     assert b'"server": "plain"' in answer
     assert token.encode() not in answer
+
+
+def test_grpc_stays_http_2_and_its_token_is_exchanged(stage: Stage) -> None:
+    """A call over plain HTTP/2 reaches a gRPC server, with the token of the rule."""
+    seen: list[str] = []
+
+    class Service(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            seen.extend(value for key, value in details.invocation_metadata if key == "authorization")
+            return grpc.unary_unary_rpc_method_handler(lambda request, _: request)
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Service()])
+    host = f"{TOOL}:{server.add_insecure_port('127.0.0.1:0')}"
+    stage.apply(rule(TOOL, target=TARGET))
+    server.start()
+    token = stage.caller()
+    with grpc.insecure_channel(f"127.0.0.1:{stage.envoy.port}", [("grpc.default_authority", host)]) as channel:
+        call = channel.unary_unary("/tool.Service/Call")
+        assert call(b"hello", metadata=[("authorization", f"Bearer {token}")], timeout=10) == b"hello"
+    server.stop(None)
+    assert len(seen) == 1
+    assert seen[0] not in ("", f"Bearer {token}")
