@@ -173,7 +173,7 @@ def test_tls_is_originated_to_hosts_outside_the_cluster_and_the_name_is_checked(
 
 def test_deny_closes_what_no_rule_names(stage: Stage) -> None:
     """HTTP gets 403, TLS and other TCP are closed; what a rule names passes, TLS to that name's real address."""
-    garbage = b"\x16\x00 no http at all\r\n\r\n"
+    garbage = b"\x00\x01 no http at all\r\n\r\n"
     stage.apply(rule("api.tool.example", target=TARGET))
     assert [stage.hello(name) for name in ("api.tool.example", "evil.example", None)] == [
         "",
