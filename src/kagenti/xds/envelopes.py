@@ -5,6 +5,7 @@ cost 170 KB for each stream (facts §1).
 """
 
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,10 +16,11 @@ from google.protobuf.message import DecodeError
 from kagenti.core import ads
 from kagenti.xds.session import Node
 
-# Ours has one entry; more than a few are no Envoy with our bootstrap.
+# Ours has one entry. What a client says of itself is kept as long as its stream, so there is an end to it.
 _METADATA: Final = 16
+_LONGEST: Final = 512
 # A push to a workload hands its pods equal replies one after another. Replies of large workloads are some 100 KB.
-_CACHED: Final = 256
+_CACHED: Final = 128
 
 
 def decode(kind: ads.Kind, raw: bytes) -> tuple[ads.Request, Node | None]:
@@ -72,13 +74,17 @@ def _error(message: Any) -> str | None:  # Any: protobuf without stubs
 
 
 def _node(node: base_pb2.Node) -> Node:
-    plain = {name: _plain(value) for name, value in list(node.metadata.fields.items())[:_METADATA]}
-    return Node(node.id, node.cluster, {name: value for name, value in plain.items() if value is not None})
+    found: dict[str, str | float | bool] = {}
+    for name, value in itertools.islice(node.metadata.fields.items(), _METADATA):
+        plain = _plain(value)
+        if plain is not None:
+            found[name[:_LONGEST]] = plain
+    return Node(node.id[:_LONGEST], node.cluster[:_LONGEST], found)
 
 
 def _plain(value: Any) -> str | float | bool | None:  # Any: protobuf without stubs
     kinds: Mapping[str, str | float | bool] = {
-        "string_value": value.string_value,
+        "string_value": value.string_value[:_LONGEST],
         "number_value": value.number_value,
         "bool_value": value.bool_value,
     }

@@ -94,3 +94,8 @@ class StreamState:
     revision: str
     verdict: Verdict
     types: tuple[TypeState, ...] = ()
+
+    @property
+    def rejected(self) -> tuple[tuple[str, Rejection], ...]:
+        """Every refusal with its type URL, in sending order: the first is the one to show."""
+        return tuple((state.type_url, rejection) for state in self.types for rejection in state.rejected)
