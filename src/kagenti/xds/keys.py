@@ -60,7 +60,6 @@ class Keyring:
 
     Args:
         fetch: Fetches one set.
-        changed: Called with a URL when what proxies should have from it is another than before.
         logger: The log; one line when a URL begins to fail and when it recovers.
     """
 
@@ -68,17 +67,21 @@ class Keyring:
         self,
         fetch: Fetch,
         *,
-        changed: Callable[[str], None],
         logger: logging.Logger,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         now: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random,
     ) -> None:
-        self._fetch, self._changed, self._logger = fetch, changed, logger
+        self._fetch, self._logger = fetch, logger
         self._sleep, self._now, self._jitter = sleep, now, jitter
         self._known: dict[str, _Known] = {}
         self._urls: dict[str, set[str]] = {}
+        self._listeners: list[Callable[[str], None]] = []
         self.outcomes: Counter[str] = Counter()
+
+    def on_change(self, listener: Callable[[str], None]) -> None:
+        """Calls ``listener`` with a URL whenever what proxies should have from it is another than before."""
+        self._listeners.append(listener)
 
     def lease(self, url: str, *, namespace: str) -> bool:
         """Begins to keep a URL for one more user of that namespace; False where the namespace names too many."""
@@ -144,7 +147,8 @@ class Keyring:
             await self._once(known)
             if known.told != (text := self._text(known)):
                 known.told = text
-                self._changed(known.url)
+                for listener in self._listeners:
+                    listener(known.url)
             await self._sleep(self._pause(known))
 
     async def _once(self, known: _Known) -> None:

@@ -67,12 +67,12 @@ class Bench:
         logger.addHandler(handler)
         self.ring = Keyring(
             self.provider,
-            changed=self.told.append,
             logger=logger,
             sleep=self.clock.sleep,
             now=self.clock.now,
             jitter=lambda: 0.0,
         )
+        self.ring.on_change(self.told.append)
 
     async def polled(self, times: int) -> None:
         """Waits until that many fetches are over."""
@@ -195,7 +195,7 @@ async def test_ends_with_its_process() -> None:
 async def test_polls_are_spread(dice: float) -> None:
     """Half a minute at the longest."""
     clock = Clock()
-    ring = Keyring(Provider(Fetched("A")), changed=lambda _: None, logger=logging.Logger("x"), sleep=clock.sleep,
+    ring = Keyring(Provider(Fetched("A")), logger=logging.Logger("x"), sleep=clock.sleep,
                    now=clock.now, jitter=lambda: dice)  # fmt: skip
     ring.lease(URL, namespace="team1")
     await eventually(lambda: clock.pauses)
