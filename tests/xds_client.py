@@ -55,7 +55,7 @@ class Client:
         self._asked: set[str] = set()
         self.status: tuple[grpc.StatusCode, str] | None = None
 
-    def open(self, channel: grpc.aio.Channel, token: str = "a-token") -> None:
+    def open(self, channel: grpc.aio.Channel, token: str = "a-token") -> None:  # noqa: S107  # a test's
         """Starts a stream; what comes on it is taken in the background."""
         self.status, self.replies, self.resources = None, 0, 0
         metadata = (("authorization", f"Bearer {token}"),) if token else ()
@@ -167,10 +167,7 @@ class Client:
 
 def _unpacked(reply: Any) -> list[tuple[str, str, bytes]]:
     """The resources of a DiscoveryResponse: their names stand inside, always as field 1."""
-    found = []
-    for resource in reply.resources:
-        found.append((_first_string(resource.value), reply.version_info, resource.value))
-    return found
+    return [(_first_string(resource.value), reply.version_info, resource.value) for resource in reply.resources]
 
 
 def _first_string(payload: bytes) -> str:

@@ -213,9 +213,9 @@ def _list_filler(name: str, fill: Fill) -> Fill:
     def run(message: Target, value: JSON) -> None:
         if value is None:
             return
-        add, index = getattr(message, name).add, 0
+        add, items, index = getattr(message, name).add, _list(value), 0
         try:
-            for index, item in enumerate(_list(value)):  # noqa: B007  # read when an item fails
+            for index, item in enumerate(items):  # noqa: B007  # read when an item fails
                 fill(add(), item)
         except Fault as fault:
             raise fault.inside(f"[{index}]") from None
@@ -234,9 +234,9 @@ def _map_filler(name: str, entry: Descriptor) -> Fill:
     def run(message: Target, value: JSON) -> None:
         if value is None:
             return
-        items, at = getattr(message, name), ""
+        items, given, at = getattr(message, name), _object(value), ""
         try:
-            for at, item in value.items():
+            for at, item in given.items():
                 fill(items[at if key is None else key(at)], item)
         except Fault as fault:
             raise fault.inside(f"[{at}]") from None
@@ -249,7 +249,7 @@ def _map_filler(name: str, entry: Descriptor) -> Fill:
 def _scalar_map_filler(name: str, key: Callable[[str], JSON] | None, scalar: Callable[[JSON], JSON] | None) -> Fill:
     def run(message: Target, value: JSON) -> None:
         items = getattr(message, name)
-        for at, item in (value or {}).items():
+        for at, item in _object(value or {}).items():
             items[at if key is None else key(at)] = item if scalar is None else scalar(item)
 
     return run
@@ -273,6 +273,12 @@ def _scalars_filler(field: FieldDescriptor) -> Fill:
             getattr(message, name).extend(_list(value) if scalar is None else [scalar(item) for item in _list(value)])
 
     return run
+
+
+def _object(value: JSON) -> JSON:
+    if not isinstance(value, dict):
+        raise Fault(f"want an object, not {value!r:.60}")
+    return value
 
 
 def _list(value: JSON) -> JSON:

@@ -28,12 +28,13 @@ _MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Limits of one server; times in seconds.
+    """Limits of one server; times in seconds, sizes in bytes.
 
     ``max_pending`` is the number of calls that may wait to be taken on: by default gRPC sheds a connect storm beyond
     some 3,000 (facts §5). ``max_age``, which gRPC varies by a tenth, moves clients between replicas: a connection takes
     no new stream after it and is cut ``age_grace`` later. Streams end up to ``expiry_jitter`` before their tokens.
-    ``first_request`` is how long a client may take to say what it wants; ``max_request`` is in bytes: a first request has 61 KB, a thousand held versions some 100 KB more.
+    ``first_request`` is how long a client may take to say what it wants. ``max_request``: a first request has 61 KB,
+    a thousand versions that a client holds are some 100 KB more.
     """
 
     host: str = "0.0.0.0"  # noqa: S104  # a Service sends to the pod's address, which is not known here

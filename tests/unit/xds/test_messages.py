@@ -212,6 +212,7 @@ def test_durations_equal_what_protobuf_parses(seconds: int, nanos: int, digits: 
         (CLUSTER, {"connect_timeout": "250ms"}, 'field "connect_timeout": want a duration like "0.25s", not \'250ms\''),
         (CLUSTER, {"name": 3}, 'field "name": '),
         (CLUSTER, {"health_checks": {}}, 'field "health_checks": want a list, not {}'),
+        (ROUTE, {"metadata": {"filter_metadata": [1]}}, 'field "metadata.filter_metadata": want an object, not [1]'),
         (CLUSTER, {"health_checks": [3]}, 'field "health_checks[0]": want an object of '),
         (CLUSTER, {"per_connection_buffer_limit_bytes": 2**40}, 'field "per_connection_buffer_limit_bytes": '),
         (CLUSTER, {"type": "STATIC", "cluster_type": {"name": "x"}}, 'field "cluster_type": excludes "type" in '),
