@@ -1,12 +1,15 @@
 """A served ADS server on loopback whose identities, snapshots and observers a test holds in its hands."""
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-import grpc.aio
-
-from kagenti import errors
+from kagenti import errors, tls
 from kagenti.core import ads
+from kagenti.core.ads import CLUSTER, EXTENSION, ROUTE
+from kagenti.xds.server import Options, Server
 from kagenti.xds.session import Connection, Refused, Subscription
 
 FAR = 4e9  # a moment after every test, seconds since the epoch
@@ -61,9 +64,12 @@ class View:
     shelf: Shelf
     identity: Pod
     changed: Callable[[], None]
+    broken: bool = False
 
     @property
     def snapshot(self) -> ads.Snapshot | None:
+        if self.broken:
+            raise RuntimeError("a defect")
         return self.shelf.own.get(self.identity.node_id, self.shelf.snapshot)
 
     def close(self) -> None:
@@ -96,5 +102,54 @@ class Diary:
         return self.states[-1][1].verdict if self.states else ""
 
 
-def channel(port: int) -> grpc.aio.Channel:
-    return grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+def resources(text: str = "1", *, size: int = 0) -> list[ads.Encoded]:
+    """A small workload: a cluster, an extension and a route, whose content is ``text``."""
+    body = f"{text}{'.' * size}".encode()
+    return [_named(CLUSTER, "app", b"1"), _named(EXTENSION, "jwt", b"1"), _named(ROUTE, "inbound", body)]
+
+
+def _named(type_url: str, name: str, content: bytes) -> ads.Encoded:
+    """Field 1 is the name, field 2 some bytes: as much of a message as the light client reads."""
+    length = len(content)
+    size = bytes([length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14])
+    references = frozenset({(CLUSTER, "app")}) if type_url == ROUTE else frozenset()
+    return ads.Encoded.of(
+        type_url, name, b"\x0a" + bytes([len(name)]) + name.encode() + b"\x12" + size + content, references
+    )
+
+
+def snapshot(text: str = "1", *, size: int = 0) -> ads.Snapshot:
+    return ads.Snapshot.of(resources(text, size=size))
+
+
+@dataclass
+class Serving:
+    """A server and the three that a test holds."""
+
+    server: Server
+    doorman: Doorman
+    shelf: Shelf
+    diary: Diary
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.server.port}"
+
+
+@contextlib.asynccontextmanager
+async def serving(certificates: tls.Certificates | None = None, **options: float) -> AsyncIterator[Serving]:
+    doorman, shelf, diary = Doorman(), Shelf(snapshot()), Diary()
+    server = Server(
+        authenticator=doorman,
+        snapshots=shelf,
+        observer=diary,
+        certificates=certificates,
+        options=dataclasses.replace(Options(host="127.0.0.1", port=0), **options),
+    )
+    await server.start()
+    pump = asyncio.create_task(server.run())
+    try:
+        yield Serving(server, doorman, shelf, diary)
+    finally:
+        await server.stop(0)
+        pump.cancel()
