@@ -86,10 +86,9 @@ def standing(state: StreamState | None, *, desired: str, kept: str) -> Standing:
 
 def refusal_of(state: StreamState) -> str:
     """Returns a rejected stream's first refusal as one line: resource type, name, reason."""
-    for kind in state.types:
-        for rejection in kind.rejected:
-            what = " ".join(part for part in (kind.type_url.rpartition(".")[2], rejection.name) if part)
-            return f"{what}: {rejection.message}"
+    for type_url, rejection in state.rejected:
+        what = " ".join(part for part in (type_url.rpartition(".")[2], rejection.name) if part)
+        return f"{what}: {rejection.message}"
     return ""
 
 

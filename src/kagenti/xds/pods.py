@@ -89,6 +89,10 @@ class Pods:
         """Returns the workload of a pod, or None until it has been read."""
         return self._workloads.get(uid)
 
+    def workloads(self) -> Iterable[WorkloadRef]:
+        """Returns every workload with pods."""
+        return tuple(self._of)
+
     def proxies(self, workload: WorkloadRef) -> int:
         """Returns how many proxies of a workload ought to be connected: those of running pods that carry one."""
         return sum(1 for pod in self.of(workload) if self._runs_proxy(pod))
