@@ -36,7 +36,12 @@ class DeltaSubscription(Subscription):
 
     def additions(self, plan: Plan) -> list[Reply]:
         """Returns what the client lacks and may have now, as replies that are on the way from here on."""
-        due = [resource for resource in self.wanted(plan.snapshot).values() if self._is_due(resource, plan)]
+        expected = self.ledger.expected()
+        due = [
+            resource
+            for name, resource in self.wanted(plan.snapshot).items()
+            if expected.get(name) != resource.version and not self.refuses(resource) and not plan.blocked(resource)
+        ]
         groups = self._groups(due)
         if self._empty_due and not groups:
             groups = [()]  # Envoy stays unready until its first CDS request is answered, be it with nothing
@@ -82,11 +87,6 @@ class DeltaSubscription(Subscription):
         for name in names:
             if name not in known:
                 self.ledger.forget(name)  # xDS protocol: a name that is asked for again must be answered again
-
-    def _is_due(self, resource: Encoded, plan: Plan) -> bool:
-        if self.ledger.expects(resource.name) == resource.version or self.refuses(resource):
-            return False
-        return not plan.blocked(resource)
 
     def _is_gone(self, name: str, snapshot: Snapshot) -> bool:
         kept = name in snapshot.resources[self.type_url] or (self.type_url, name) in snapshot.withheld

@@ -75,8 +75,14 @@ class Ledger:
         for flight in reversed(self.flights):
             if name in flight.items:
                 return flight.items[name]
-        holding = self.held.get(name)
-        return None if holding is None else holding[1]
+        return self.version(name)
+
+    def expected(self) -> dict[str, str]:
+        """Returns everything that the client has once it has accepted what is on the way, by name."""
+        found: dict[str, str | None] = {name: version for name, (_, version) in self.held.items()}
+        for flight in self.flights:
+            found.update(flight.items)
+        return {name: version for name, version in found.items() if version is not None}
 
     def version(self, name: str) -> str | None:
         """Returns the version that the client has accepted, or None."""
@@ -90,7 +96,10 @@ class Ledger:
 
     def bringing(self, name: str) -> int | None:
         """Returns the number of the newest reply on the way that brings it, or None."""
-        return next((flight.number for flight in reversed(self.flights) if flight.items.get(name)), None)
+        for flight in reversed(self.flights):
+            if flight.items.get(name):
+                return flight.number
+        return None
 
     def refuses(self, name: str, version: str | None) -> bool:
         """Whether the client has refused just this version."""
@@ -145,6 +154,8 @@ class Ledger:
 
         Envoy does not try a refused route again when the missing cluster comes (facts §11); so it is sent again, once.
         """
+        if not (self.flights or self.refused):
+            return
         for flight in self.flights:
             flight.retry |= _came_later(flight.unproven, brought)
         for name in [name for name, refusal in self.refused.items() if _came_later(refusal.unproven, brought)]:

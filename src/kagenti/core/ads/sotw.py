@@ -110,14 +110,14 @@ class SotwSet(SotwSubscription):
         if self.believes(wanted):
             self._remember(wanted)
             self._known = True
-        kept = {name: self._sent[name, version] for name, version in self._expected().items() if name not in wanted}
+        kept = {name: self._sent[name, version] for name, version in self.ledger.expected().items() if name not in wanted}
         return self._send({**wanted, **kept}, plan)
 
     def removals(self, plan: Plan) -> list[Reply]:
         """Returns the set without what the snapshot has no more."""
         wanted = self.wanted(plan.snapshot)
         withheld = {name for type_url, name in plan.snapshot.withheld if type_url == self.type_url}
-        kept = {name: self._sent[name, version] for name, version in self._expected().items() if name in withheld}
+        kept = {name: self._sent[name, version] for name, version in self.ledger.expected().items() if name in withheld}
         return self._send({**wanted, **kept}, plan)
 
     def accepted(self, flight: Flight) -> None:
@@ -145,15 +145,8 @@ class SotwSet(SotwSubscription):
         version = set_version({name: resource.version for name, resource in wanted.items()})
         return (Rejection("", version, self._refusal[1]),)
 
-    def _expected(self) -> dict[str, str]:
-        """Returns what the client holds once it has accepted everything that is on the way."""
-        names = dict.fromkeys(self.ledger.held) | {
-            name: None for flight in self.ledger.flights for name in flight.items
-        }
-        return {name: version for name in names if (version := self.ledger.expects(name)) is not None}
-
     def _send(self, target: Mapping[str, Encoded], plan: Plan) -> list[Reply]:
-        expected = self._expected()
+        expected = self.ledger.expected()
         versions = {name: resource.version for name, resource in target.items()}
         if versions == expected and (self._known or self.ledger.busy):
             return []

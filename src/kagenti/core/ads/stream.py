@@ -29,6 +29,9 @@ _MAKE: Final[Mapping[tuple[Kind, str], Callable[[str], Subscription]]] = {
     ("sotw", ROUTE): SotwEach,
 }
 
+_Rest = tuple[str, frozenset[Reference], TypeState]
+"""A type of which everything was accepted and removed: the version of it, what was withheld then, and its state."""
+
 
 class Stream:
     """One client: feed it requests and snapshots, send the replies it returns in that order.
@@ -36,11 +39,12 @@ class Stream:
     Until the first snapshot nothing is answered, so that a client keeps what it has.
     """
 
-    __slots__ = ("_numbers", "_snapshot", "_state", "_subscriptions", "kind")
+    __slots__ = ("_at_rest", "_numbers", "_snapshot", "_state", "_subscriptions", "kind")
 
     def __init__(self, kind: Kind) -> None:
         self.kind: Final[Kind] = kind
         self._subscriptions: dict[str, Subscription] = {}
+        self._at_rest: dict[str, _Rest] = {}
         self._snapshot: Snapshot | None = None
         self._numbers = itertools.count(1)
         self._state = StreamState("", "pending")
@@ -57,6 +61,7 @@ class Stream:
         if subscription is None:
             subscription = self._subscriptions[request.type_url] = _MAKE[self.kind, request.type_url](request.type_url)
         subscription.take(request)
+        self._at_rest.pop(request.type_url, None)
         return self._advance()
 
     def on_snapshot(self, snapshot: Snapshot) -> list[Reply]:
@@ -71,6 +76,7 @@ class Stream:
     def _advance(self) -> list[Reply]:
         if self._snapshot is None:
             return []
+        self._wake(self._snapshot)
         for subscription in self._subscriptions.values():
             subscription.ledger.prove(self._brought)
         plan = _Plan(self._snapshot, self._subscriptions, self._numbers)
@@ -78,11 +84,23 @@ class Stream:
         self._state = self._judge(self._snapshot)
         if self._state.verdict == "propagated":
             replies += [reply for type_url in reversed(TYPES) for reply in self._removals(type_url, plan)]
+            self._lay_to_rest(self._snapshot)
         return replies
+
+    def _wake(self, snapshot: Snapshot) -> None:
+        """A push concerns one type as a rule; the others need no look, of which there are two for each push."""
+        for type_url, (version, withheld, _) in list(self._at_rest.items()):
+            if version != snapshot.versions[type_url] or withheld != snapshot.withheld:
+                del self._at_rest[type_url]
+
+    def _lay_to_rest(self, snapshot: Snapshot) -> None:
+        for state in self._state.types:
+            if not self._subscriptions[state.type_url].ledger.busy:
+                self._at_rest[state.type_url] = (state.version, snapshot.withheld, state)
 
     def _additions(self, type_url: str, plan: "_Plan") -> list[Reply]:
         subscription = self._subscriptions.get(type_url)
-        if subscription is None:
+        if subscription is None or type_url in self._at_rest:
             return []
         extensions = self._subscriptions.get(EXTENSION)
         if type_url == ROUTE and extensions is not None and extensions.ledger.busy:
@@ -91,7 +109,7 @@ class Stream:
 
     def _removals(self, type_url: str, plan: "_Plan") -> list[Reply]:
         subscription = self._subscriptions.get(type_url)
-        return [] if subscription is None else subscription.removals(plan)
+        return [] if subscription is None or type_url in self._at_rest else subscription.removals(plan)
 
     def _judge(self, snapshot: Snapshot) -> StreamState:
         types = tuple(state for type_url in TYPES if (state := self._type_state(type_url, snapshot)) is not None)
@@ -101,6 +119,8 @@ class Stream:
         return StreamState(snapshot.revision, verdict, types)
 
     def _type_state(self, type_url: str, snapshot: Snapshot) -> TypeState | None:
+        if type_url in self._at_rest:
+            return self._at_rest[type_url][2]
         subscription = self._subscriptions.get(type_url)
         if subscription is not None:
             return subscription.state(snapshot)

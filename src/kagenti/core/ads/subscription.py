@@ -90,29 +90,32 @@ class Subscription(abc.ABC):
     def rejections(self, wanted: Mapping[str, Encoded]) -> tuple[Rejection, ...]:
         """Returns the refusals that concern what the client should hold."""
         return tuple(
-            Rejection(name, resource.version, self.ledger.refused[name].message)
-            for name, resource in wanted.items()
-            if self.refuses(resource)
+            Rejection(name, wanted[name].version, refusal.message)
+            for name, refusal in sorted(self.ledger.refused.items())
+            if name in wanted and refusal.version == wanted[name].version
         )
 
     def state(self, snapshot: Snapshot) -> TypeState:
         """Returns how far the client is with a snapshot."""
         wanted = self.wanted(snapshot)
+        withheld = [name for type_url, name in snapshot.withheld if type_url == self.type_url and self.wants(name)]
         return TypeState(
             self.type_url,
             snapshot.versions[self.type_url],
             subscribed=True,
-            pending=tuple(name for name, resource in wanted.items() if self._is_pending(resource)),
-            withheld=tuple(
-                sorted(name for type_url, name in snapshot.withheld if type_url == self.type_url and self.wants(name))
-            ),
+            pending=self._pending(wanted),
+            withheld=tuple(sorted(withheld)),
             rejected=self.rejections(wanted),
         )
 
-    def _is_pending(self, resource: Encoded) -> bool:
-        if self.ledger.bringing(resource.name) is not None:
-            return True
-        return self.ledger.version(resource.name) != resource.version and not self.refuses(resource)
+    def _pending(self, wanted: Mapping[str, Encoded]) -> tuple[str, ...]:
+        flying = {name for flight in self.ledger.flights for name, version in flight.items.items() if version}
+        held, nothing = self.ledger.held, (0, "")
+        return tuple(
+            name
+            for name, resource in wanted.items()
+            if name in flying or (held.get(name, nothing)[1] != resource.version and not self.refuses(resource))
+        )
 
 
 def set_version(versions: Mapping[str, str]) -> str:
