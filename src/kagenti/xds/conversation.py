@@ -20,10 +20,11 @@ _MOST_WAITING: Final = 64
 
 
 class Conversation:
-    """One authenticated client, from its first request to its end."""
+    """One authenticated client, from its first request to its end; nothing of a request is kept once it is taken."""
 
     __slots__ = (
         "_context",
+        "_first",
         "_given",
         "_observer",
         "_reported",
@@ -37,12 +38,15 @@ class Conversation:
         "subscription",
     )
 
-    def __init__(self, connection: Connection, context: grpc.aio.ServicerContext, *, observer: Observer) -> None:
+    def __init__(
+        self, connection: Connection, context: grpc.aio.ServicerContext, *, first: ads.Request, observer: Observer
+    ) -> None:
         self.connection: Final = connection
         self.dirty = False
         self.reason = ""
         self.subscription: Subscription | None = None
         self._context = context
+        self._first: ads.Request | None = first
         self._observer = observer
         self._stream: Final = ads.Stream(connection.kind)
         self._given: ads.Snapshot | None = None
@@ -56,7 +60,7 @@ class Conversation:
         """How far the client is."""
         return self._stream.state()
 
-    async def run(self, first: ads.Request) -> None:
+    async def run(self) -> None:
         """Talks until the client hangs up or ``end`` is called.
 
         Raises:
@@ -64,7 +68,7 @@ class Conversation:
         """
         self._task = asyncio.current_task()
         self.push()
-        request: ads.Request | None = first
+        request, self._first = self._first, None
         try:
             while request is not None:
                 self._take(self._stream.on_request(request))

@@ -128,17 +128,9 @@ class Server:
     async def _serve(self, kind: ads.Kind, context: grpc.aio.ServicerContext) -> None:
         """Serves one stream; whatever is wrong with it becomes its status, with a message that names it."""
         try:
-            identity = await self._authenticator.authenticate(_authorization(context), context.peer())
-            async with asyncio.timeout(self._options.first_request):
-                raw = await context.read()
-            if raw is grpc.aio.EOF:
-                return
-            request, node = envelopes.decode(kind, raw)
-            node = node or Node("", "", {})
-            _check_node(node, identity)
-            await self._converse(
-                Connection(next(self._numbers), identity, node, kind, context.peer()), context, request
-            )
+            conversation = await self._open(kind, context)
+            if conversation is not None:
+                await self._converse(conversation)
         except Refused as error:
             await self._abort(context, grpc.StatusCode.UNAUTHENTICATED, error)
         except TimeoutError:
@@ -152,20 +144,37 @@ class Server:
         self._observer.refused(context.peer(), str(error))
         await context.abort(code, str(error))
 
-    async def _converse(self, connection: Connection, context: grpc.aio.ServicerContext, first: ads.Request) -> None:
-        identity, loop = connection.identity, asyncio.get_running_loop()
-        conversation = Conversation(connection, context, observer=self._observer)
-        conversation.subscription = self._snapshots.subscribe(identity, lambda: self._pump.mark(conversation))
+    async def _open(self, kind: ads.Kind, context: grpc.aio.ServicerContext) -> Conversation | None:
+        """Returns the conversation of a client that may talk; None for one that hung up before it said anything.
+
+        A frame of its own, so that the 61 KB of a first request do not live as long as their stream.
+        """
+        identity = await self._authenticator.authenticate(_authorization(context), context.peer())
+        async with asyncio.timeout(self._options.first_request):
+            raw = await context.read()
+        if raw is grpc.aio.EOF:
+            return None
+        request, node = envelopes.decode(kind, raw)
+        node = node or Node("", "", {})
+        _check_node(node, identity)
+        connection = Connection(next(self._numbers), identity, node, kind, context.peer())
+        return Conversation(connection, context, first=request, observer=self._observer)
+
+    async def _converse(self, conversation: Conversation) -> None:
+        connection, loop = conversation.connection, asyncio.get_running_loop()
+        identity = connection.identity
+        subscription = self._snapshots.subscribe(identity, lambda: self._pump.mark(conversation))
+        conversation.subscription = subscription
         expiry = loop.call_later(self._lifetime(identity), conversation.end, "the token expires")
         self._observer.opened(connection)
         if (older := self._by_node.get(identity.node_id)) is not None:
             older.end("the pod has opened another stream")
         self._by_node[identity.node_id] = conversation
         try:
-            await conversation.run(first)
+            await conversation.run()
         finally:
             expiry.cancel()
-            conversation.subscription.close()
+            subscription.close()
             if self._by_node.get(identity.node_id) is conversation:
                 del self._by_node[identity.node_id]
             self._observer.closed(connection, conversation.reason or "the client hung up")
