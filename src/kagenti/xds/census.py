@@ -3,7 +3,8 @@
 Counts pods, not streams: a pod that opened another stream before its old one ended is one proxy.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kagenti.core import propagation
@@ -53,6 +54,12 @@ class Census:
             desired, kept = self._snapshots.desired(uid)
             standings.append(propagation.standing(self._proxies[uid].state, desired=desired, kept=kept))
         return propagation.tally(standings, disconnected=len(self._still_running(workload)))
+
+    def verdicts(self) -> Mapping[str, int]:
+        """Returns the number of connected proxies by what their streams last reported."""
+        found = Counter({"pending": 0, "propagated": 0, "rejected": 0})
+        found.update(proxy.state.verdict if proxy.state is not None else "pending" for proxy in self._proxies.values())
+        return found
 
     def proxies(self) -> tuple[Proxy, ...]:
         """Returns every connected pod; to be read only."""

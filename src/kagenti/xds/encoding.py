@@ -5,7 +5,7 @@ building its message, so that what has been seen is only looked up; and equal re
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -36,6 +36,10 @@ class Encoder:
         self._known: LRUCache[bytes, ads.Encoded] = LRUCache(_ROOM)
         self.encoded = 0
         self.found = 0
+
+    def counts(self) -> Mapping[str, int]:
+        """Returns the number of resources encoded, and of those that were found encoded."""
+        return {"encoded": self.encoded, "found": self.found}
 
     def snapshot(self, proxy: envoy.Proxy) -> ads.Snapshot:
         """Returns the snapshot of one proxy.

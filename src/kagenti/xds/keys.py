@@ -54,6 +54,10 @@ class KeyState:
     age: float | None
     fault: str
 
+    def shown(self) -> Mapping[str, Any]:  # Any: values of a JSON page
+        """Returns it in the API's words."""
+        return {"url": self.url, "namespaces": self.namespaces, "age": self.age, "fault": self.fault}
+
 
 class Keyring:
     """The key sets of one process. ``sleep``, ``now`` (monotonic) and ``jitter`` are the clock and the dice, for tests.

@@ -6,7 +6,7 @@ ReplicaSet or Job costs one GET, made in the background; a stream that comes fir
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol
 from urllib.parse import quote
 
@@ -134,9 +134,9 @@ class Pods:
         owner = await self._owners.top_owner(pod.owner, pod.namespace) if pod.owner is not None else None
         return owner or WorkloadRef("", "Pod", pod.namespace, pod.name)
 
-    def counts(self) -> Mapping[str, int]:
-        """Returns the API calls made, and the pods whose owner is not known yet."""
-        return {"reads": self.reads, "unresolved": len(self._unresolved)}
+    def waiting(self) -> int:
+        """Returns the number of pods whose owner is not known yet."""
+        return len(self._unresolved)
 
     async def run(self) -> None:
         """Reads the owners of new pods until cancelled."""
