@@ -159,7 +159,6 @@ async def test_a_stream_ends_before_its_token_and_resumes_without_a_byte_of_conf
     envoy = client(kind)
     envoy.open(channel, "old")
     assert (await envoy.ended())[0] == grpc.StatusCode.OK
-    assert time.time() < served.doorman.pods["old"].expires_at + 0.05
     assert served.diary.ends == [(1, "the token expires")]
     envoy.open(channel)
     await eventually(lambda: served.diary.states[-1][0] == 2 and served.diary.verdict == "propagated")
