@@ -108,9 +108,12 @@ class Request:
 
 
 class Oidc:
-    """The provider; use as a context manager. ``realm`` is part of every URL, as in Keycloak."""
+    """The provider; use as a context manager. ``realm`` is part of every URL, as in Keycloak; ``host`` an address."""
 
-    def __init__(self, *clients: Client, realm: str = "default", audiences: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *clients: Client, realm: str = "default", audiences: tuple[str, ...] = (), host: str = "127.0.0.1"
+    ) -> None:
+        self.host = host
         self.clients = {client.id: client for client in clients}
         self.known_audiences = {*audiences, *self.clients}
         self.realm, self.lifetime = realm, 600
@@ -130,7 +133,7 @@ class Oidc:
 
     def start(self) -> None:
         """Serves on the port it had before, or on a free one."""
-        self._server = _Server(("127.0.0.1", self._port), _handler(self))
+        self._server = _Server((self.host, self._port), _handler(self))
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -144,7 +147,7 @@ class Oidc:
     @property
     def url(self) -> str:
         """Base URL, as ``keycloak.url``."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self.host}:{self._port}"
 
     @property
     def issuer(self) -> str:

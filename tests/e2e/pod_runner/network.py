@@ -66,3 +66,21 @@ class Network:
     def enter(self) -> list[str]:
         """Returns the words before a command that put it into the namespace."""
         return ["nsenter", f"--net=/run/netns/{self.name}"]
+
+
+class Node:
+    """The node: an address of its own at which services stand, reachable from every pod and from this machine."""
+
+    ADDRESS = "10.209.255.254"
+
+    def __init__(self) -> None:
+        self._link = f"kgn{os.getpid()}"
+
+    def __enter__(self) -> "Node":
+        _ip("link", "add", self._link, "type", "dummy")
+        _ip("addr", "add", f"{self.ADDRESS}/32", "dev", self._link)
+        _ip("link", "set", self._link, "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _ip("link", "delete", self._link)
