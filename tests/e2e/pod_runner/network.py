@@ -74,10 +74,10 @@ class Node:
     ADDRESS = "10.209.255.254"
 
     def __init__(self) -> None:
-        self._link = f"kgn{os.getpid()}"
+        self._link, self._end = f"kgn{os.getpid()}", f"kgm{os.getpid()}"
 
     def __enter__(self) -> "Node":
-        _ip("link", "add", self._link, "type", "dummy")
+        _ip("link", "add", self._link, "type", "veth", "peer", "name", self._end)
         _ip("addr", "add", f"{self.ADDRESS}/32", "dev", self._link)
         _ip("link", "set", self._link, "up")
         return self
