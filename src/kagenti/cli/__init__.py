@@ -135,6 +135,9 @@ def webhook(
         str, typer.Option(envvar="KAGENTI_NAMESPACE_SELECTOR", help="Which namespaces the cr entry covers.")
     ] = "kagenti.io/enrolled=true",
     webhook_configuration: Annotated[str, typer.Option(help="Check our leaf against its caBundle.")] = "",
+    xds_ca: Annotated[
+        Path | None, typer.Option(help="CA of the xDS server, PEM; goes into each pod's bootstrap.")
+    ] = None,
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
     shutdown_grace: Annotated[float, typer.Option(help="Seconds to go on serving after SIGTERM.")] = 5.0,
     log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
@@ -156,6 +159,7 @@ def webhook(
             release_namespace=release_namespace,
             cluster_domain=cluster_domain,
             xds_host=f"kagenti-xds.{release_namespace}.svc",
+            xds_authority=_pem(xds_ca) if xds_ca is not None else "",
             version=__version__,
             namespace_selector=namespace_selector,
         ),
@@ -165,6 +169,49 @@ def webhook(
         log_level=log_level,
     )
     sys.exit(serving.main(config))
+
+
+@app.command()
+def xds(
+    tls_cert: Annotated[Path, typer.Option(help="Serving certificate, PEM; watched.")],
+    tls_key: Annotated[Path, typer.Option(help="Its key, PEM; watched.")],
+    replica: Annotated[str, typer.Option(envvar="POD_NAME", help="Name of our entry in status: the pod's.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104  # behind a Service
+    port: Annotated[int, typer.Option(help="Port that Envoys dial.")] = 15010,
+    status_port: Annotated[int, typer.Option(help="Port for health and metrics.")] = 15011,
+    debug_port: Annotated[int, typer.Option(help="Port for /debug, on loopback only.")] = 15012,
+    release_namespace: Annotated[str, typer.Option(envvar="KAGENTI_RELEASE_NAMESPACE")] = "kagenti-system",
+    cluster_domain: Annotated[str, typer.Option(envvar="KAGENTI_CLUSTER_DOMAIN")] = "cluster.local",
+    kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
+    shutdown_grace: Annotated[float, typer.Option(help="Seconds over which open streams are handed over.")] = 10.0,
+    log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
+) -> None:
+    """Run the xDS server: configuration for the proxies of running pods."""
+    from kagenti.core.installation import Installation
+    from kagenti.xds import config, start
+
+    sys.exit(
+        start.main(
+            config.XdsConfig(
+                certificate=tls_cert,
+                key=tls_key,
+                replica=replica,
+                host=host,
+                port=port,
+                status_port=status_port,
+                debug_port=debug_port,
+                installation=Installation(
+                    release_namespace=release_namespace,
+                    cluster_domain=cluster_domain,
+                    xds_host=f"kagenti-xds.{release_namespace}.svc",
+                    version=__version__,
+                ),
+                kubeconfig=kubeconfig,
+                shutdown_grace=shutdown_grace,
+                log_level=log_level,
+            )
+        )
+    )
 
 
 @app.command()
@@ -187,6 +234,19 @@ def main() -> None:
         if os.environ.get("KAGENTI_DEBUG"):
             traceback.print_exc()
         sys.exit(DEFECT)
+
+
+def _pem(path: Path) -> str:
+    """Returns the text of a certificate file; it is checked here, since every pod would carry what is wrong with it."""
+    try:
+        text = path.read_text()
+    except OSError as problem:
+        raise errors.UsageError(
+            f"cannot read {str(path)!r}: {problem.strerror}; mount the xDS server's ca.crt there"
+        ) from problem
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise errors.UsageError(f"{str(path)!r} holds no certificate in PEM; mount the xDS server's ca.crt there")
+    return text
 
 
 def exit_code(problem: errors.KagentiError) -> int:
