@@ -5,6 +5,7 @@ refused here, so that it cannot reach an API server. Rules: Kubernetes documenta
 """
 
 import io
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from kagenti_api.v1alpha1 import KINDS, wellknown
 from kagenti_api.v1alpha1.built_in import BUILT_IN, DERIVED
@@ -38,6 +40,7 @@ KEPT = (
     "x-kubernetes-list-type",
 )
 INT32 = 2**31 - 1
+AUTHORITIES: Mapping[str, str] = {"workload": "workload", "cluster": "cluster, unless delegated"}
 
 
 class NotStructural(Exception):
@@ -123,7 +126,6 @@ class Generator:
         values = raw.get("additionalProperties", True)
         if values is True:
             node["x-kubernetes-preserve-unknown-fields"] = True
-            node.pop("maxProperties", None)
             return
         node["additionalProperties"] = self._node(values, path=None, seen=seen)
 
@@ -172,35 +174,61 @@ def _with_rules(node: JSON, rules: list[tuple[str, str, str]]) -> JSON:
 def describe(sentence: str, path: tuple[str, ...] | None) -> str:
     """Returns the description of a field: its sentence, and for a layered one its default and marks."""
     field = LAYERED_FIELDS.get(".".join(path)) if path else None
+    sentence = " ".join(sentence.split())
     return f"{sentence} {marks_of(field)}" if field else sentence
 
 
 def marks_of(field: LayeredField) -> str:
-    """Returns default, class, merge and authority of a layered field, for people."""
+    """Returns default, absence, class, merge, authority and lockability of a layered field, for people."""
     mark = field.mark
-    parts = [f"Default: {default_of(field)}.", f"Class: {mark.class_}.", "Absent: inherited from the layers above."]
-    if mark.merge != "replace":
-        parts.append(f"Merge: {mark.merge}.")
-    if mark.authority == "cluster":
-        parts.append("Authority: cluster, unless delegated.")
+    parts = [
+        f"Default: {default_of(field)}.",
+        "Absent: inherited from the layers above.",
+        f"Class: {mark.class_}.",
+        f"Merge: {mark.merge}.",
+        f"Authority: {AUTHORITIES[mark.authority]}.",
+        "Lockable." if mark.lockable else "Not lockable.",
+    ]
     return " ".join(parts)
 
 
 def default_of(field: LayeredField) -> str:
     """Returns the default of a field and where it stands."""
     if field.path in DERIVED:
-        return f"derived from {DERIVED[field.path]}"
+        return f"derived from {DERIVED[field.path]} (after the merge)"
     node: JSON = BUILT_IN
     for key in field.keys:
         node = node.get(key) if isinstance(node, Mapping) else None
     if node is None:
-        return "none"
-    return f"{'true' if node is True else 'false' if node is False else node} (built-in layer)"
+        return "none (built-in layer)"
+    return f"{json.dumps(node)} (built-in layer)"
 
 
 def crd(kind: type[BaseModel]) -> JSON:
     """Returns the CustomResourceDefinition of a kind."""
     marks: KindMarks = kind.MARKS  # type: ignore[attr-defined]  # every kind declares it
+    names = {
+        "kind": kind.__name__,
+        "listKind": f"{kind.__name__}List",
+        "plural": marks.plural,
+        "singular": marks.singular,
+        "shortNames": list(marks.short_names),
+        "categories": ["kagenti"],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{marks.plural}.{wellknown.GROUP}"},
+        "spec": {
+            "group": wellknown.GROUP,
+            "scope": marks.scope,
+            "names": names,
+            "versions": [_version(kind, marks)],
+        },
+    }
+
+
+def _version(kind: type[BaseModel], marks: KindMarks) -> JSON:
     version = {
         "name": wellknown.VERSION,
         "served": True,
@@ -214,24 +242,7 @@ def crd(kind: type[BaseModel]) -> JSON:
     }
     if marks.selectable:
         version["selectableFields"] = [{"jsonPath": path} for path in marks.selectable]
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{marks.plural}.{wellknown.GROUP}"},
-        "spec": {
-            "group": wellknown.GROUP,
-            "scope": marks.scope,
-            "names": {
-                "kind": kind.__name__,
-                "listKind": f"{kind.__name__}List",
-                "plural": marks.plural,
-                "singular": marks.singular,
-                "shortNames": list(marks.short_names),
-                "categories": ["kagenti"],
-            },
-            "versions": [version],
-        },
-    }
+    return version
 
 
 def rendered() -> dict[str, str]:
@@ -239,14 +250,24 @@ def rendered() -> dict[str, str]:
     yaml = YAML(pure=True)
     yaml.width = 140
     yaml.default_flow_style = False
+    yaml.allow_unicode = False
     yaml.representer.ignore_aliases = lambda *_: True
     files = {}
     for kind in KINDS:
         text = io.StringIO()
         document = crd(kind)
-        yaml.dump(document, text)
+        yaml.dump(_escaped(document), text)
         files[f"{document['metadata']['name']}.yaml"] = HEADER + text.getvalue()
     return files
+
+
+def _escaped(node: JSON) -> JSON:
+    """Returns a document whose texts beyond ASCII are written with escapes: YAML 1.1 breaks lines at U+2028."""
+    if isinstance(node, dict):
+        return {key: _escaped(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_escaped(child) for child in node]
+    return DoubleQuotedScalarString(node) if isinstance(node, str) and not node.isascii() else node
 
 
 def main() -> int:

@@ -41,6 +41,16 @@ class Selector(Values):
     match_expressions: list[Requirement] = Field(default_factory=list, max_length=64)
 
 
+class ClientCA(Values):
+    """The CA of the API server's client certificate."""
+
+    secret_name: str = Field(
+        pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$",
+        description="Secret in the release's namespace; empty: none is asked for.",
+    )
+    key: str = Field(pattern=r"^[A-Za-z0-9._-]{1,253}$", description="Key of the PEM in it.")
+
+
 class Webhook(Values):
     """The admission webhook."""
 
@@ -51,6 +61,8 @@ class Webhook(Values):
     failure_policy: Literal["Fail", "Ignore"] = Field(description="What happens to pods while no webhook answers.")
     replicas: int = Field(ge=1, le=100, description="Pods of the webhook; two or more stay up through a roll-out.")
     port: int = Field(ge=1024, le=65535, description="Port that the process listens on, as non-root.")
+    concurrency: int = Field(ge=1, le=100_000, description="Reviews decided at once; more are told to retry.")
+    client_ca: ClientCA = Field(alias="clientCA", description="Who may post reviews, beyond who can reach the port.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(description="What is logged.")
     priority_class_name: str = Field(max_length=253, description="Priority class; empty for the cluster's default.")
     resources: dict[str, Any] = Field(description="Requests and limits of the container.")

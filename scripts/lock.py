@@ -1,22 +1,33 @@
-"""Pins the dependencies of pyproject.toml with hashes into requirements/, for every platform, without index URLs."""
+"""Pins the dependencies of pyproject.toml with hashes into requirements/, for every platform, without index URLs.
+
+run.txt: what the product needs; dev.txt: and what its development needs; build.txt: what builds the wheel, for the image.
+"""
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGETS = {"run.txt": [], "dev.txt": ["--extra", "dev"]}
+COMMON = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate", "-q"]
+
+
+def pin(uv: Path, name: str, *sources: str, text: str | None = None) -> None:
+    """Resolves the sources (``-`` is the text) and writes requirements/NAME."""
+    command = [str(uv), "pip", "compile", *sources, *COMMON, "-o", f"requirements/{name}"]
+    subprocess.run(command, cwd=ROOT, check=True, input=text, text=True)
+    print(f"lock: requirements/{name} written", flush=True)
 
 
 def main() -> None:
-    """Installs the resolver into the environment and writes both lock files."""
+    """Installs the resolver into the environment and writes the three lock files."""
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "uv"], check=True)
     uv = Path(sys.executable).parent / "uv"
-    for name, extra in TARGETS.items():
-        command = [str(uv), "pip", "compile", "pyproject.toml", *extra, "--universal", "--python-version", "3.11"]
-        command += ["--generate-hashes", "--no-header", "--no-annotate", "-q", "-o", f"requirements/{name}"]
-        subprocess.run(command, cwd=ROOT, check=True)
-        print(f"lock: requirements/{name} written")
+    pin(uv, "run.txt", "pyproject.toml")
+    pin(uv, "dev.txt", "pyproject.toml", "--extra", "dev")
+    requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    # The versions of dev.txt: the image's wheel is built by the very hatchling that was tested.
+    pin(uv, "build.txt", "-", "--constraint", "requirements/dev.txt", text="\n".join(requires))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from .meta import Column, Conditions, KindMarks, LabelSelector, ObjectMeta
-from .model import Model
-from .scalars import Duration, Port, Text, Url
+from .model import Cel, Model
+from .scalars import Count, Duration, Port, Text, Url
 
 SYNCED: Final = "Synced"  # True: SyncSuccess; False: the step that failed; reasons grow with the operator
 SYNC_SUCCESS: Final = "SyncSuccess"
@@ -31,6 +31,15 @@ class CardEndpoint(Model):
 class AgentCardSpec(Model):
     """Which pods, how often, where."""
 
+    RULES: ClassVar[tuple[Cel, ...]] = (
+        Cel(
+            "!has(self.syncPeriod) || (duration(self.syncPeriod) >= duration('5s') && "
+            "duration(self.syncPeriod) <= duration('24h'))",
+            "syncPeriod must be 5s to 24h",
+            ".syncPeriod",
+        ),
+    )
+
     selector: LabelSelector
     """Pods whose card is fetched."""
     sync_period: Duration | None = None
@@ -51,7 +60,7 @@ class CardSource(Model):
 class AgentCardStatus(Model):
     """What was fetched."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Count | None = None
     """Generation that this status speaks of."""
     protocol: Annotated[str, Field(max_length=63)] | None = None
     """Protocol of the card, a2a."""
@@ -59,13 +68,13 @@ class AgentCardStatus(Model):
     """When the card was last fetched with success, RFC 3339."""
     conditions: Conditions | None = None
     """Conditions."""
-    card: dict[str, Any] | None = None  # Any: the card is the agent's own, unknown fields are kept
+    card: Annotated[dict[str, Any], Field(max_length=64)] | None = None  # Any: the agent's own, unknown fields are kept
     """The card as fetched: untrusted data of the agent."""
     source: CardSource | None = None
     """Where it came from."""
-    matched_pods: Annotated[int, Field(ge=0)] | None = None
+    matched_pods: Count | None = None
     """Pods that the selector matches."""
-    matched_workloads: Annotated[int, Field(ge=0)] | None = None
+    matched_workloads: Count | None = None
     """Workloads that those pods belong to."""
     card_hash: Annotated[str, Field(max_length=64)] | None = None
     """SHA-256 of the card."""

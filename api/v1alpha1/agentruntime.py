@@ -6,6 +6,7 @@ from pydantic import Field
 
 from .meta import Column, Conditions, KindMarks, ObjectMeta, Propagations, TargetRef
 from .model import Cel, Model
+from .scalars import Count
 from .settings import RuntimeSettings
 
 # Condition types; the reasons that go with False, unless noted.
@@ -88,7 +89,7 @@ class IdentityStatus(Model):
 class TraceStatus(Model):
     """What is in effect of the tracing settings."""
 
-    exporters_configured: Annotated[int, Field(ge=0)] | None = None
+    exporters_configured: Count | None = None
     """Number of exporters in effect."""
     sampling_rate: Annotated[float, Field(ge=0, le=1)] | None = None
     """Sampling rate in effect."""
@@ -108,9 +109,6 @@ class ConfigStatus(Model):
     """Content hash of the restart settings."""
     restart_fields: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=128)] | None = None
     """Restart settings that running pods do not have yet."""
-
-
-Count = Annotated[int, Field(ge=0)]
 
 
 class PodCounts(Model):

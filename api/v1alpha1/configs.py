@@ -4,10 +4,10 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from .fields import DELEGABLE_PATHS, SETTING_PATHS
+from .fields import DELEGABLE_PATHS, LOCKABLE_PATHS
 from .meta import Column, Conditions, KindMarks, LabelSelector, ObjectMeta, Propagations
 from .model import Cel, Model
-from .scalars import DnsLabel, DnsName, Url
+from .scalars import ApiVersion, Count, DnsLabel, DnsName, KindName, Url
 from .settings import RuntimeSettings
 
 VALID: Final = "Valid"  # False: ConfigInvalid
@@ -27,7 +27,7 @@ def _one_of(paths: frozenset[str]) -> AfterValidator:
 
 
 LockedPath = Annotated[
-    str, Field(json_schema_extra={"enum": sorted(SETTING_PATHS)}, max_length=128), _one_of(SETTING_PATHS)
+    str, Field(json_schema_extra={"enum": sorted(LOCKABLE_PATHS)}, max_length=128), _one_of(LOCKABLE_PATHS)
 ]
 DelegatedPath = Annotated[
     str, Field(json_schema_extra={"enum": sorted(DELEGABLE_PATHS)}, max_length=128), _one_of(DELEGABLE_PATHS)
@@ -42,14 +42,15 @@ class Exemption(Model):
 
     RULES: ClassVar[tuple[Cel, ...]] = (
         Cel(
-            "has(self.serviceAccount) != (has(self.apiVersion) && has(self.kind) && has(self.name))",
+            "has(self.serviceAccount) ? !has(self.apiVersion) && !has(self.kind) && !has(self.name) : "
+            "has(self.apiVersion) && has(self.kind) && has(self.name)",
             "an exemption names either apiVersion, kind and name, or serviceAccount",
         ),
     )
 
-    api_version: Annotated[str, Field(min_length=1, max_length=317)] | None = None
-    """API version of the top owner."""
-    kind: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    api_version: ApiVersion | None = None
+    """API version of the top owner; the version part is not compared."""
+    kind: KindName | None = None
     """Kind of the top owner."""
     name: DnsName | None = None
     """Name of the top owner."""
@@ -64,7 +65,7 @@ class NamespacePolicyEntry(Model):
         Cel("has(self.names) != has(self.selector)", "an entry has either names or selector"),
     )
 
-    names: Annotated[list[DnsLabel], Field(max_length=256)] | None = None
+    names: Annotated[list[DnsLabel], Field(min_length=1, max_length=256)] | None = None
     """Namespaces by name."""
     selector: LabelSelector | None = None
     """Namespaces by their labels."""
@@ -113,15 +114,15 @@ class NamespaceConfigSpec(RuntimeSettings):
 class ConfigStatus(Model):
     """What is so of a config kind."""
 
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Count | None = None
     """Generation that this status speaks of."""
     conditions: Conditions | None = None
     """Conditions."""
     revision: Annotated[str, Field(max_length=64)] | None = None
     """Revision in force."""
-    namespaces: Annotated[int, Field(ge=0)] | None = None
+    namespaces: Count | None = None
     """Namespaces that this object reaches."""
-    workloads: Annotated[int, Field(ge=0)] | None = None
+    workloads: Count | None = None
     """Workloads that this object reaches."""
     propagation: Propagations | None = None
     """Proxies by xDS replica, summed over those workloads."""

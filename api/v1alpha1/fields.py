@@ -42,7 +42,7 @@ def _leaves(model: type[BaseModel], keys: tuple[str, ...] = ()) -> Iterator[Laye
         mark = next((item for item in field.metadata if isinstance(item, Mark)), None)
         nested = _model_in(field.annotation)
         if mark is not None:
-            yield LayeredField(".".join(path), path, mark, field.description or "")
+            yield LayeredField(".".join(path), path, mark, " ".join((field.description or "").split()))
         elif nested is not None:
             yield from _leaves(nested, path)
         else:
@@ -55,7 +55,17 @@ LAYERED_FIELDS: Final[Mapping[str, LayeredField]] = {field.path: field for field
 SETTING_PATHS: Final[frozenset[str]] = frozenset(
     ".".join(field.keys[:depth]) for field in LAYERED_FIELDS.values() for depth in range(1, len(field.keys) + 1)
 )
-"""Every path that may be locked or delegated: leaves and the subtrees above them."""
+"""Every path of the layered block: leaves and the subtrees above them."""
+
+LOCKABLE_PATHS: Final[frozenset[str]] = frozenset(
+    path
+    for path in SETTING_PATHS
+    if any(
+        field.mark.lockable and (field.path == path or field.path.startswith(f"{path}."))
+        for field in LAYERED_FIELDS.values()
+    )
+)
+"""Every path that ``policy.locked`` may name: lockable leaves and the subtrees above them."""
 
 DELEGABLE_PATHS: Final[frozenset[str]] = frozenset(
     path

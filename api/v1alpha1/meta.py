@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from .model import Cel, Model
-from .scalars import DnsName, LabelKey, LabelValue, Text
+from .scalars import ApiVersion, Count, DnsName, KindName, LabelKey, LabelValue, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,9 @@ class ObjectMeta(Model):
 class TargetRef(Model):
     """The workload that an AgentRuntime is about: the top of its owner chain, in the same namespace."""
 
-    api_version: Annotated[
-        str, Field(min_length=1, max_length=317, pattern=r"^([a-z0-9][-a-z0-9.]*/)?v[0-9][a-z0-9]*$")
-    ]
+    api_version: ApiVersion
     """API version of the target, for example apps/v1; the version part is not compared."""
-    kind: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+    kind: KindName
     """Kind of the target, for example Deployment."""
     name: DnsName
     """Name of the target."""
@@ -60,6 +58,13 @@ class TargetRef(Model):
 
 class Requirement(Model):
     """One expression of a label selector."""
+
+    RULES: ClassVar[tuple[Cel, ...]] = (
+        Cel(
+            "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+            "operators In and NotIn need values, Exists and DoesNotExist forbid them",
+        ),
+    )
 
     key: LabelKey
     """Label key."""
@@ -71,6 +76,14 @@ class Requirement(Model):
 
 class LabelSelector(Model):
     """A selector over labels; all requirements must hold, an empty one selects everything."""
+
+    RULES: ClassVar[tuple[Cel, ...]] = (
+        Cel(
+            "!has(self.matchLabels) || self.matchLabels.all(key, size(key) > 0 && size(key) <= 317)",
+            "keys of matchLabels have 1 to 317 characters",
+            ".matchLabels",
+        ),
+    )
 
     match_labels: Annotated[dict[str, LabelValue], Field(max_length=64)] | None = None
     """Labels that must have exactly these values."""
@@ -87,7 +100,7 @@ class Condition(Model):
     """Type of the condition."""
     status: Literal["True", "False", "Unknown"]
     """Whether it holds."""
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    observed_generation: Count | None = None
     """Generation that the condition speaks of."""
     last_transition_time: Annotated[str, Field(max_length=64)]
     """When the status last changed, RFC 3339."""
@@ -104,13 +117,13 @@ class Propagation(Model):
 
     replica: Text
     """Name of the replica."""
-    acked: Annotated[int, Field(ge=0)] | None = None
+    acked: Count | None = None
     """Proxies that accepted the revision."""
-    rejected: Annotated[int, Field(ge=0)] | None = None
+    rejected: Count | None = None
     """Proxies that refused it and keep the last good one."""
-    pending: Annotated[int, Field(ge=0)] | None = None
+    pending: Count | None = None
     """Proxies that have not answered yet."""
-    disconnected: Annotated[int, Field(ge=0)] | None = None
+    disconnected: Count | None = None
     """Proxies without a stream."""
     revision: Annotated[str, Field(max_length=64)] | None = None
     """Live revision that the counts are about."""

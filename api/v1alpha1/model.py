@@ -38,7 +38,7 @@ class Model(BaseModel):
         strict=True,
         extra="ignore",
         alias_generator=to_camel,
-        populate_by_name=True,
+        populate_by_name=False,
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )

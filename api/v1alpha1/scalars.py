@@ -1,19 +1,39 @@
-"""The scalar types of the API with their bounds. Patterns are the common subset of Go, Rust and Python regexes."""
+"""The scalar types of the API with their bounds. Patterns are the common subset of Go, Rust and Python regexes.
 
-from typing import Annotated
+Every pattern is anchored at both ends. Python's ``$`` also matches before a final newline: check with ``fullmatch``.
+"""
 
-from pydantic import Field
+from typing import Annotated, Any, Final
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+from pydantic import BeforeValidator, Field
+
+
+def _whole(value: Any) -> Any:  # Any: pydantic hands over the undecoded input
+    """Returns 8080 for 8080.0, which JSON Schema and the API server take for an integer too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_WHOLE: Final = BeforeValidator(_whole)
+# Control characters of both Latin blocks, and the line separators of Unicode, which Go can only name literally.
+_CONTROL: Final = "\\x00-\\x1f\\x7f-\\x9f\u2028\u2029"
+_PORT: Final = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_LABEL: Final = "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
+_HOST: Final = rf"({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])"
+_PATH: Final = r"(/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*)?"
+_QUERY: Final = r"(/[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*)?"
+
+Port = Annotated[int, Field(ge=1, le=65535), _WHOLE]
 """TCP port."""
-UserId = Annotated[int, Field(ge=1, le=2147483647)]
+Count = Annotated[int, Field(ge=0), _WHOLE]
+"""How many of something."""
+UserId = Annotated[int, Field(ge=1, le=2147483647), _WHOLE]
 """Numeric user of a container; never 0, for root would be exempt from nothing it could not undo."""
 Rate = Annotated[float, Field(ge=0, le=1)]
 """Share between 0 and 1."""
-Text = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\x00-\x1f\x7f]+$")]
-"""One line of text without control characters."""
-LongText = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Audience = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x20\x7f]+$")]
+Text = Annotated[str, Field(min_length=1, max_length=253, pattern=f"^[^{_CONTROL}]+$")]
+"""One line of text without control characters and line separators."""
+LongText = Annotated[str, Field(min_length=1, max_length=2048, pattern=f"^[^{_CONTROL}]+$")]
+Audience = Annotated[str, Field(min_length=1, max_length=512, pattern=rf"^[^\x20\xa0{_CONTROL}]+$")]
 """A token audience: one word (RFC 7519 section 4.1.3)."""
 Scope = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
 """A scope token (RFC 6749 section 3.3)."""
@@ -32,20 +52,11 @@ HostPattern = Annotated[
     ),
 ]
 """An exact host name, or ``*.suffix``."""
-Url = Annotated[
-    str,
-    Field(
-        min_length=8, max_length=2048, pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*)?$"
-    ),
-]
-"""An http or https URL without user information or fragment."""
+Url = Annotated[str, Field(min_length=8, max_length=2048, pattern=rf"^https?://{_HOST}(:{_PORT})?{_QUERY}$")]
+"""An http or https URL without user information or fragment: a name or a bracketed IPv6 address, at most one port."""
 Endpoint = Annotated[
     str,
-    Field(
-        min_length=3,
-        max_length=2048,
-        pattern=r"^((https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*)?)|([A-Za-z0-9.\-\[\]:]+:[0-9]{1,5}))$",
-    ),
+    Field(min_length=3, max_length=2048, pattern=rf"^(https?://{_HOST}(:{_PORT})?{_PATH}|{_HOST}:{_PORT})$"),
 ]
 """``host:port`` or an http(s) URL."""
 Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:/@\-]*$")]
@@ -70,8 +81,10 @@ NameTemplate = Annotated[
     ),
 ]
 """A closed placeholder grammar: plain characters and the four placeholders, nothing else."""
-SettingPath = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-z][A-Za-z]*(\.[a-z][A-Za-z]*)*$")]
-"""A dotted path of the layered block, for example ``identity.inbound.validation``."""
+ApiVersion = Annotated[str, Field(min_length=1, max_length=317, pattern=r"^([a-z0-9][-a-z0-9.]*/)?v[0-9][a-z0-9]*$")]
+"""Group and version of a kind, for example ``apps/v1``."""
+KindName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Z][A-Za-z0-9]*$")]
+"""A kind, for example ``Deployment``."""
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")]
 LabelKey = Annotated[
     str, Field(min_length=1, max_length=317, pattern=r"^([a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9][-A-Za-z0-9_.]*$")

@@ -1,18 +1,23 @@
 """The fixture ``cluster`` with its two providers: our own control plane (default), and kind through pytest-kind."""
 
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from tests.e2e.installed import Options, installed
+from tests.e2e.plane.access import Plane
 from tests.e2e.plane.control_plane import ControlPlane
-from tests.e2e.plane.kind import KindCluster
+from tests.e2e.plane.kind import KindCluster, choose_programs
 
 sys.setswitchinterval(0.001)  # the proxy's thread and the tests share one interpreter
+
+LOCAL_ONLY = (
+    "runs on the local plane only: it needs the webhook as a local process, the plane's audit log, KWOK's nodes, or an API "
+    "server that it may restart; tests marked any_cluster run on kind"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,6 +25,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cluster", choices=("local", "kind"), default="local", help="where the end-to-end tests run: local or kind"
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On kind, says of each test that cannot run there why."""
+    if config.getoption("--cluster") == "kind":
+        for item in items:
+            if item.get_closest_marker("any_cluster") is None:
+                item.add_marker(pytest.mark.skip(reason=LOCAL_ONLY))
 
 
 def docker_runs() -> bool:
@@ -30,13 +43,25 @@ def docker_runs() -> bool:
 
 
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A running cluster with the methods of ControlPlane."""
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A running cluster; on the local provider a ControlPlane."""
     if request.config.getoption("--cluster") == "local":
         with ControlPlane() as plane:
             yield plane
         return
     if not docker_runs():
         pytest.skip("a kind cluster needs a Docker engine, and none answers; run with --cluster local")
-    os.environ.setdefault("KIND_VERSION", KindCluster.VERSION)
-    yield KindCluster(request.getfixturevalue("kind_cluster")).install()
+    choose_programs(request.config.option)
+    yield KindCluster(request.getfixturevalue("kind_cluster"), tmp_path_factory.mktemp("kind")).load_image()
+
+
+@pytest.fixture(scope="module")
+def kagenti(cluster: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kagenti with its default values: on kind by the chart alone, on the local plane with the webhook as a local process."""
+    if isinstance(cluster, KindCluster):
+        cluster.install(mode="both")
+        yield
+        return
+    assert isinstance(cluster, ControlPlane)
+    with installed(cluster, Options(), folder=tmp_path_factory.mktemp("kagenti")):
+        yield

@@ -1,4 +1,4 @@
-"""A reverse proxy before the API server that holds back watch events: a slow watch, made to order.
+"""A reverse proxy before the API server that holds back watch events, or answers reads with 503: faults made to order.
 
 Runs in a thread of its own with its own event loop. Everything but watches passes at once and unchanged; the caller's
 Authorization header is passed on, so that rights stay those of the caller.
@@ -17,7 +17,7 @@ HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "host", "cont
 
 
 class DelayingProxy:
-    """Forwards to the plane's API server; ``held`` watches get nothing until ``release()``."""
+    """Forwards to the plane's API server; until ``release()``, watches of ``hold_path`` get nothing, or reads a 503."""
 
     def __init__(self, plane: ControlPlane, *, hold_path: str) -> None:
         self._server = plane.server.rstrip("/")
@@ -27,6 +27,7 @@ class DelayingProxy:
         self._loop = asyncio.new_event_loop()
         self._free = asyncio.Event()
         self._free.set()
+        self._refusing = threading.Event()
         self._stop = asyncio.Event()
         self.port = 0
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
@@ -46,8 +47,13 @@ class DelayingProxy:
         """From now on, watches of the chosen path deliver nothing."""
         self._loop.call_soon_threadsafe(self._free.clear)
 
+    def refuse(self) -> None:
+        """From now on, reads of the chosen path that are no watch are answered 503."""
+        self._refusing.set()
+
     def release(self) -> None:
-        """Delivers what was held back."""
+        """Delivers what was held back, and refuses no more."""
+        self._refusing.clear()
         self._loop.call_soon_threadsafe(self._free.set)
 
     def kubeconfig(self, original: Path, folder: Path) -> Path:
@@ -84,6 +90,8 @@ class DelayingProxy:
     async def _forward(self, session: ClientSession, request: web.Request) -> web.StreamResponse:
         headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP}
         held = request.path.startswith(self._hold_path) and request.query.get("watch") in ("1", "true")
+        if self._refusing.is_set() and not held and request.path.startswith(self._hold_path):
+            return web.json_response({"kind": "Status", "message": "refused by the test"}, status=503)
         async with session.request(
             request.method, self._server + request.raw_path, headers=headers, data=await request.read()
         ) as upstream:

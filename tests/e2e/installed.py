@@ -36,6 +36,9 @@ RELEASE_NAMESPACE = "kagenti-system"
 NOT_HERE = {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "Certificate", "Issuer"}
 WEBHOOK_CONFIGURATIONS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
 
+# What readiness says of a leaf that cannot be compared with the live caBundle, or does not verify against it.
+_BUNDLE = ("caBundle", "MutatingWebhookConfiguration")
+
 JSON = Any  # a rendered manifest
 
 
@@ -88,6 +91,8 @@ class Webhook:
         self._command += ["--consistency", options.consistency, "--release-namespace", RELEASE_NAMESPACE]
         self._command += ["--tls-cert", str(self.certificate_file), "--tls-key", str(self.key_file)]
         self._command += ["--kubeconfig", str(kubeconfig), "--shutdown-grace", "0.5"]
+        # As the chart does: ready once the leaf verifies against the live caBundle, which the role lets us read.
+        self._command += ["--webhook-configuration", "kagenti-injector"]
         self._environment = {**os.environ, **dict(options.environment)}
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -102,25 +107,41 @@ class Webhook:
         return _bytes(self.authority.certificate_pem)
 
     def start(self) -> None:
-        """Starts the process and waits until it says that it is ready."""
+        """Starts the process and waits until it lacks nothing but being registered: ready comes with the caBundle."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._environment, cwd=ROOT)
-        wait_until(self.ready, 20, lambda: f"webhook not ready: {self.log_file.read_text()[-2000:]}")
+        wait_until(lambda: self._ready(unregistered=True), 20, lambda: f"webhook not up: {self._logged()}")
 
-    def ready(self) -> bool:
-        """Whether /readyz answers 200; raises when the process has ended."""
+    def wait_ready(self) -> None:
+        """Waits until /readyz answers 200: caches synced, leaf verified against the live caBundle."""
+        wait_until(lambda: self._ready(unregistered=False), 20, lambda: f"webhook not ready: {self._logged()}")
+
+    def _ready(self, *, unregistered: bool) -> bool:
+        """Whether /readyz names nothing that is missing, or nothing but the caBundle; raises when the process has ended."""
         if self.process is None or self.process.poll() is not None:
-            raise RuntimeError(f"the webhook ended: {self.log_file.read_text()[-2000:]}")
-        return self.get("/readyz") is not None
+            raise RuntimeError(f"the webhook ended: {self._logged()}")
+        status, body = self._get("/readyz")
+        missing = orjson.loads(body)["missing"] if status in (200, 503) else ["an answer"]
+        return not missing or (unregistered and all(any(word in sentence for word in _BUNDLE) for sentence in missing))
+
+    def _logged(self) -> str:
+        return self.log_file.read_text()[-2000:]
 
     def get(self, path: str) -> str | None:
         """Returns the body of a 200 answer, else None."""
+        status, body = self._get(path)
+        return body if status == 200 else None
+
+    def _get(self, path: str) -> tuple[int, str]:
+        """Returns status and body of a GET; status 0 where nobody answers."""
         context = ssl.create_default_context(cadata=self.authority_pem.decode())
         try:
             with urllib.request.urlopen(self.url + path, context=context, timeout=2) as answer:  # noqa: S310  # loopback
-                return str(answer.read().decode())
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read().decode()
         except (urllib.error.URLError, OSError):
-            return None
+            return 0, ""
 
     def stop(self) -> None:
         """Ends the process by its pid, gently first."""
@@ -194,6 +215,7 @@ class Installed:
         """Registers the running webhook and waits until the API server calls this very process."""
         self._remove_configurations()
         self._apply(self.configurations())
+        self.webhook.wait_ready()
         wait_until(self._called, 15, lambda: "the API server does not call the webhook")
 
     def _called(self) -> bool:

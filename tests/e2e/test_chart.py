@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -198,6 +199,8 @@ BAD = {
     "policy": (("--set", "webhook.failurePolicy=Never"), "'Fail', 'Ignore'"),
     "replicas": (("--set", "webhook.replicas=0"), "minimum: got 0, want 1"),
     "port": (("--set", "webhook.port=443"), "minimum: got 443, want 1,024"),
+    "concurrency": (("--set", "webhook.concurrency=0"), "minimum: got 0, want 1"),
+    "client CA": (("--set", "webhook.clientCA.key=a/b"), "does not match pattern"),
     "unknown value": (("--set", "webhook.triggermode=cr"), "additional properties 'triggermode' not allowed"),
     "digest": (("--set", "image.digest=latest"), "does not match pattern"),
     "label value": (("--set", "webhook.namespaceSelector.matchLabels.a=b c"), "does not match pattern"),
@@ -269,6 +272,33 @@ def test_every_flag_of_a_deployment_is_one_of_the_command(name: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, env=environment)
     assert done.returncode == 2, done.stderr
     assert "does not exist" in done.stderr or "cannot read" in done.stderr
+    assert "No such option" not in done.stderr
+
+
+CLIENT_CA = ("--set", "webhook.clientCA.secretName=api-server-ca,webhook.clientCA.key=root.pem,webhook.concurrency=64")
+
+
+def test_a_client_ca_is_mounted_and_named(place: ControlPlane) -> None:
+    """The key of the Secret stands where the flag says; the API server adds nothing, and without a name there is neither."""
+    (deployment,) = [d for d in render(*CLIENT_CA, *PROVIDED) if d["kind"] == "Deployment"]
+    spec = deployment["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert {"--client-ca=/client-ca/root.pem", "--concurrency=64"} <= set(container["args"])
+    assert {"name": "client-ca", "mountPath": "/client-ca", "readOnly": True} in container["volumeMounts"]
+    assert spec["volumes"][1]["secret"]["items"] == [{"key": "root.pem", "path": "root.pem"}]
+    (stored,) = apply(place, [deployment], "--dry-run=server")
+    assert own_part(stored) == own_part(deployment)
+    (plain,) = [d for d in shaped("both", "pods") if d["kind"] == "Deployment"]
+    assert "client-ca" not in str(plain)
+
+
+def test_every_flag_with_a_client_ca_is_one_of_the_command(tmp_path: Path) -> None:
+    """The rendered arguments start the real program."""
+    (deployment,) = [d for d in render(*CLIENT_CA, *PROVIDED) if d["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    command = [sys.executable, "-m", "kagenti", *container["args"], "--kubeconfig", str(tmp_path / "none")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 2, done.stderr
     assert "No such option" not in done.stderr
 
 

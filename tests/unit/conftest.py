@@ -1,6 +1,16 @@
-"""Options of the unit suite."""
+"""Options of the unit suite, and how many examples its properties try.
+
+``quick`` is what everybody runs: the suite stays within 15 seconds. ``thorough`` is for a change to a property or to what it
+speaks of: ``make unit ARGS="--hypothesis-profile thorough"``.
+"""
 
 import pytest
+from hypothesis import settings
+
+# No deadline for a single example: on a shared machine it would measure the neighbours.
+settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.load_profile("quick")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from scripts.gen_reasons import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -20,3 +21,21 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
     missing = [name for name in NAMED.findall(text) if not (ROOT / name).exists()]
     missing += [name for name in LINK.findall(text) if not (page.parent / name).exists()]
     assert missing == []
+
+
+# A code is a constant or the first argument of a Finding; the proper names of other things are not.
+CODE = re.compile(r'(?:^[A-Z_]+: Final = |\bFinding\(\s*)"([A-Z][a-z]+[A-Za-z]*)"', re.MULTILINE)
+
+
+def test_every_reason_code_is_explained() -> None:
+    """The table of docs/triggers-and-admission.md has each code that core can answer, and no other."""
+    sources = (path.read_text() for path in (ROOT / "src" / "kagenti" / "core").rglob("*.py"))
+    defined = {code for text in sources for code in CODE.findall(text)}
+    explained = {code for meanings in SECTIONS.values() for code in meanings}
+    assert sorted(defined ^ explained) == []
+
+
+@pytest.mark.parametrize("code", sorted({code for meanings in SECTIONS.values() for code in meanings}))
+def test_the_page_has_the_code(code: str) -> None:
+    """What the generator knows is on the page."""
+    assert f"| `{code}` |" in (ROOT / "docs" / "triggers-and-admission.md").read_text()

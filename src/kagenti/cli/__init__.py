@@ -139,6 +139,7 @@ def webhook(
         Path | None, typer.Option(help="CA of the xDS server, PEM; goes into each pod's bootstrap.")
     ] = None,
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
+    concurrency: Annotated[int, typer.Option(min=1, help="Reviews decided at once; more are told to retry.")] = 1024,
     shutdown_grace: Annotated[float, typer.Option(help="Seconds to go on serving after SIGTERM.")] = 5.0,
     log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
 ) -> None:
@@ -166,6 +167,7 @@ def webhook(
         webhook_configuration=webhook_configuration,
         kubeconfig=kubeconfig,
         shutdown_grace=shutdown_grace,
+        concurrency=concurrency,
         log_level=log_level,
     )
     sys.exit(serving.main(config))

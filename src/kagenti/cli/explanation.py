@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import orjson
 
-from kagenti.cli import catalogue, manifests
+from kagenti.cli import catalogue, manifests, workloads
 from kagenti.cli.evaluation import Evaluator
 from kagenti.core.admission.evaluate import Evaluation
 from kagenti.core.settings import effective_class
@@ -58,12 +58,15 @@ def run(workload: str, *, namespace: str, files: Sequence[str], mode: Mode, outp
 
 
 def _from_files(files: Sequence[str], *, kind: str, name: str, namespace: str) -> tuple[catalogue.Holding, JSON]:
-    documents = manifests.read(files)
+    documents = manifests.unrolled(manifests.read(files))
     holding = catalogue.from_documents(documents, namespace=namespace)
     for document in documents:
-        content = manifests.plain(document.content) if document.content is not None else {}
+        content = manifests.plain(document.content)
+        if str(content["kind"]).lower() != kind:
+            continue
+        subject = workloads.subject_in(document, (), document.content, namespace=namespace)
         metadata = content.get("metadata") or {}
-        if str(content.get("kind", "")).lower() == kind and metadata.get("name") == name:
+        if subject is not None and metadata.get("name") == name:
             return holding, {**content, "metadata": {"namespace": namespace, **metadata}}
     return holding, None
 
@@ -98,10 +101,32 @@ def describe(subject: Subject, evaluation: Evaluation, *, exists: bool) -> dict[
         "trigger": decision.trigger or None,
         "message": decision.message,
         "warnings": list(evaluation.warnings),
+        "inbound": _inbound(evaluation),
         "revisions": {"live": settings.live_revision, "restart": settings.restart_revision} if settings else {},
         "findings": [_finding(found) for found in (*settings.errors, *settings.findings)] if settings else [],
         "settings": list(_settings(settings)) if settings else [],
     }
+
+
+def _inbound(evaluation: Evaluation) -> dict[str, JSON]:
+    """Returns where inbound traffic goes; empty where it is not validated. An empty mapping is one that is off."""
+    sidecars = evaluation.sidecars
+    if sidecars is None or sidecars.port_mapping is None:
+        return {}
+    return {
+        "portMapping": {str(port): target for port, target in sidecars.port_mapping.items()},
+        "probeBypasses": [{"path": path, "port": port} for path, port in sidecars.bypasses or ()],
+    }
+
+
+def _inbound_lines(answer: dict[str, JSON]) -> Iterator[str]:
+    if not answer["inbound"]:
+        return
+    mapped = [f"{port} to {target}" for port, target in answer["inbound"]["portMapping"].items()]
+    why = "off: the app declares the port itself, or port and targetPort are one"
+    yield f"  port mapping: {', '.join(mapped) or why}"
+    for bypass in answer["inbound"]["probeBypasses"]:
+        yield f"  probe without a token: {bypass['path']} on port {bypass['port']}"
 
 
 def _finding(found: Any) -> dict[str, JSON]:  # Any: Finding, whose fields are read by name
@@ -140,6 +165,7 @@ def _table(answer: dict[str, JSON]) -> str:
         + ("" if answer["exists"] else ", not created yet"),
         *([f"  {answer['message']}"] if answer["message"] else []),
         *(f"  warning: {warning}" for warning in answer["warnings"]),
+        *_inbound_lines(answer),
         *(f"  {found['reason']}: {found['message']}" for found in answer["findings"]),
     ]
     if not answer["settings"]:

@@ -1,18 +1,25 @@
 """Files in, documents out and back: multi-document YAML whose untouched documents keep every byte."""
 
 import io
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedBase
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.scalarstring import LiteralScalarString
 
 from kagenti.errors import ManifestError
 
 JSON = Any  # a raw manifest; ruamel's maps keep comments
+
+_UNFOLDED: Final = 1 << 24  # longer than any line: text that nobody changed is not folded anew
+# A list whose dashes stand further right than its key: the style that the document's author chose.
+_INDENTED_LIST: Final = re.compile(r"^( *)[^\s#-][^\n]*:[ ]*\n\1 +- ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +34,14 @@ class Document:
     def at(self, path: Sequence[str | int]) -> str:
         """Returns ``file:line`` of a field, or of the closest field above it."""
         node: JSON = self.content
-        line = 0
-        for key in path:
+        line = getattr(getattr(node, "lc", None), "line", 0)  # the first line of what ruamel read, after the separator
+        for part in path:
             try:
                 marks: JSON = node.lc  # of ruamel's own map and list
-                line = marks.item(key)[0] if isinstance(key, int) else marks.key(key)[0]
+                key = int(part) if isinstance(node, list) else part
+                line = marks.item(key)[0] if isinstance(node, list) else marks.key(key)[0]
                 node = node[key]
-            except (KeyError, IndexError, AttributeError, TypeError):
+            except (KeyError, IndexError, AttributeError, TypeError, ValueError):
                 break
         return f"{self.file}:{self.line + line}"
 
@@ -41,6 +49,35 @@ class Document:
 def read(files: Sequence[str]) -> list[Document]:
     """Returns the documents of these files; ``-`` is standard input. Raises ManifestError with file, line and what to do."""
     return [document for file in files for document in _documents(file, _text(file))]
+
+
+def objects(document: Document) -> Iterator[tuple[tuple[str, ...], JSON]]:
+    """Yields (path, object) for every object of a document: itself, or the items of a List, however deep."""
+    if document.content is not None:
+        yield from _objects(document, (), document.content)
+
+
+def _objects(document: Document, path: tuple[str, ...], node: JSON) -> Iterator[tuple[tuple[str, ...], JSON]]:
+    if not isinstance(node, dict):
+        raise ManifestError(f"{document.at(path)}: an item of a List is {type(node).__name__}, want an object; mend it")
+    kind = node.get("kind")
+    if not isinstance(kind, str):
+        raise ManifestError(f"{document.at(path)}: an object has no kind; add apiVersion and kind")
+    items = node.get("items")
+    if not kind.endswith("List") or not isinstance(items, list):
+        yield path, node
+        return
+    for number, item in enumerate(items):
+        yield from _objects(document, (*path, "items", str(number)), item)
+
+
+def unrolled(documents: Sequence[Document]) -> list[Document]:
+    """Returns one document for each object: an item of a List stands for itself, with its own lines."""
+    return [
+        Document(document.file, document.line, document.text, node)
+        for document in documents
+        for _, node in objects(document)
+    ]
 
 
 def _text(file: str) -> str:
@@ -55,14 +92,14 @@ def _documents(file: str, text: str) -> Iterator[Document]:
     name = "stdin" if file == "-" else file
     for line, part in _split(text):
         content = _load(name, line, part)
+        found = Document(name, line, part, content)
         if content is not None and not isinstance(content, dict):
             kind = type(content).__name__
             raise ManifestError(
-                f"{name}:{line}: a document is {kind}, want an object with apiVersion and kind; mend it"
+                f"{found.at(())}: a document is {kind}, want an object with apiVersion and kind; mend it"
             )
-        if isinstance(content, dict) and not isinstance(content.get("kind"), str):
-            raise ManifestError(f"{name}:{line}: an object has no kind; add apiVersion and kind")
-        yield Document(name, line, part, content)
+        _ = [*objects(found)]  # raises where an object, also one in a List, has no kind
+        yield found
 
 
 def _split(text: str) -> Iterator[tuple[int, str]]:
@@ -87,14 +124,18 @@ def _load(name: str, line: int, part: str) -> JSON:
         at = line + (problem.problem_mark.line if problem.problem_mark else 0)
         raise ManifestError(f"{name}:{at}: not YAML: {problem.problem or problem.context}; mend the file") from problem
     except Exception as problem:
-        raise ManifestError(f"{name}:{line}: not YAML: {str(problem).splitlines()[0]}; mend the file") from problem
+        at = line + part.count("\n", 0, getattr(problem, "position", 0))  # of a character that YAML does not allow
+        raise ManifestError(f"{name}:{at}: not YAML: {str(problem).splitlines()[0]}; mend the file") from problem
 
 
 def write(content: JSON, original: Document) -> str:
     """Returns a changed document as text, with the comments that it had."""
     yaml = YAML()
-    yaml.width = 4096
+    yaml.width = _UNFOLDED
     yaml.preserve_quotes = True
+    yaml.brace_single_entry_mapping_in_flow_sequence = True  # [{a: 1}] stays as it was, and does not become [a: 1]
+    if _INDENTED_LIST.search(original.text):
+        yaml.indent(mapping=2, sequence=4, offset=2)
     text = io.StringIO()
     yaml.dump(content, text)
     head = "---\n" if original.text.startswith("---") else ""
@@ -120,9 +161,26 @@ def apply(content: JSON, operations: Sequence[JSON]) -> None:
     for operation in operations:
         *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
         node = content
+        _to_block(node)
         for key in parents:
             node = node[int(key)] if isinstance(node, list) else node[key]
-        _apply_one(node, last, operation)
+            _to_block(node)
+        _apply_one(node, last, {**operation, "value": _readable(operation.get("value"))})
+
+
+def _to_block(node: JSON) -> None:
+    """Writes a map or list that we change, and so all above it, one entry a line: ours would be unreadable in braces."""
+    if isinstance(node, CommentedBase):
+        node.fa.set_block_style()
+
+
+def _readable(value: JSON) -> JSON:
+    """Returns a value whose texts of several lines are written as blocks."""
+    if isinstance(value, dict):
+        return {key: _readable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    return LiteralScalarString(value) if isinstance(value, str) and "\n" in value else value
 
 
 def _apply_one(node: JSON, last: str, operation: JSON) -> None:

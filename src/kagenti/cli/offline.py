@@ -1,15 +1,19 @@
-"""``kagenti inject`` and ``uninject``: the webhook's own functions on files; nothing is printed unless all went well."""
+"""``kagenti inject`` and ``uninject``: the webhook's own functions on files; nothing is printed unless all went well.
+
+Decides as target pods does: what stands on a workload's own metadata is not seen by its pods.
+"""
 
 import datetime
 import sys
 from collections.abc import Sequence
 
-from kagenti.cli import catalogue, manifests
+from kagenti.cli import catalogue, manifests, workloads
 from kagenti.cli.evaluation import Evaluator
 from kagenti.cli.manifests import Document
 from kagenti.core import inject as injection
+from kagenti.core import workload
 from kagenti.core.trigger import Mode
-from kagenti.core.workload import Subject, subject_of
+from kagenti.core.workload import Subject
 from kagenti.errors import ManifestError, UsageError
 
 
@@ -18,57 +22,61 @@ def inject(
 ) -> int:
     """Prints the manifests injected; returns 0, or 1 when a workload would be denied."""
     documents = manifests.read(files)
-    holding = catalogue.from_documents(documents, namespace=namespace)
+    holding = catalogue.from_documents(manifests.unrolled(documents), namespace=namespace)
     if kubeconfig is not None:
         known, _ = catalogue.from_cluster(kubeconfig, namespace=namespace)
         holding.objects += known.objects
         holding.namespaces = {**known.namespaces, **holding.namespaces}
     evaluator = Evaluator(holding, mode=mode, enrolled=enrolled, now=_time(now))
-    texts, code = [], 0
+    texts, denied = [], False
     for document in documents:
-        subject = _subject(document, namespace)
-        if subject is None:
-            texts.append(document.text)
-            continue
-        evaluation = evaluator.evaluate(subject)
-        for warning in evaluation.warnings:
-            _say(document, f"warning: {warning}")
-        if evaluation.decision.outcome == "Deny":
-            code = 1
-            _say(document, f"denied ({evaluation.decision.reason}): {evaluation.decision.message}")
-        texts.append(_changed(document, evaluation.patch))
+        operations: list[object] = []
+        for subject in workloads.subjects(document, namespace=namespace):
+            patch, refused = _evaluated(document, subject, evaluator)
+            operations += patch
+            denied = denied or refused
+        texts.append(_changed(document, operations))
     sys.stdout.write("".join(texts))
-    return code
+    return int(denied)
+
+
+def _evaluated(document: Document, subject: Subject, evaluator: Evaluator) -> tuple[Sequence[object], bool]:
+    """Returns the patch of a workload, and whether its pods would be denied; says what its author should know."""
+    evaluation = evaluator.evaluate(Subject(subject.owner, subject.template, subject.path))
+    misplaced = workload.misplaced_label(subject)
+    for warning in (*([misplaced] if misplaced else ()), *evaluation.warnings):
+        _say(document, subject, f"warning: {warning}")
+    denied = evaluation.decision.outcome == "Deny"
+    if denied:
+        _say(document, subject, f"denied ({evaluation.decision.reason}): {evaluation.decision.message}")
+    return evaluation.patch, denied
 
 
 def uninject(files: Sequence[str], *, namespace: str) -> int:
     """Prints the manifests without anything of ours; returns 0."""
     texts = []
     for document in manifests.read(files):
-        subject = _subject(document, namespace)
-        texts.append(document.text if subject is None else _changed(document, injection.uninject(subject)))
+        found = workloads.subjects(document, namespace=namespace)
+        texts.append(_changed(document, [step for subject in found for step in injection.uninject(subject)]))
     sys.stdout.write("".join(texts))
     return 0
-
-
-def _subject(document: Document, namespace: str) -> Subject | None:
-    if document.content is None:
-        return None
-    try:
-        return subject_of(manifests.plain(document.content), namespace=namespace)
-    except (AttributeError, TypeError, KeyError) as problem:
-        raise ManifestError(f"{document.file}:{document.line}: the pod template cannot be read; mend it") from problem
 
 
 def _changed(document: Document, operations: Sequence[object]) -> str:
     if not operations:
         return document.text
+    expected = manifests.plain(document.content)
+    manifests.apply(expected, operations)
     manifests.apply(document.content, operations)
+    if manifests.plain(document.content) != expected:  # an anchor: one node in two places, changed in both
+        raise ManifestError(
+            f"{document.file}:{document.line}: parts that would change are shared by a YAML anchor; write them out"
+        )
     return manifests.write(document.content, document)
 
 
-def _say(document: Document, text: str) -> None:
-    sys.stderr.write(f"{document.file}:{document.line}: {text}\n")
+def _say(document: Document, subject: Subject, text: str) -> None:
+    sys.stderr.write(f"{document.at(subject.path or ('kind',))}: {text}\n")
 
 
 def _time(text: str) -> datetime.datetime:

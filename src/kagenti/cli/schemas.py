@@ -1,12 +1,13 @@
 """Our kinds in files, checked as the API server would: against the generated schemas, then by the named checks."""
 
 import functools
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError, validators
 from ruamel.yaml import YAML
 
 from kagenti.cli.manifests import Document
@@ -14,6 +15,16 @@ from kagenti.core.selfchecks import check_object
 from kagenti.errors import Defect, ManifestError
 
 JSON = Any  # a CRD, a schema or a manifest
+
+
+def _pattern(_: Any, pattern: str, value: JSON, __: JSON) -> Iterator[ValidationError]:  # Any: the validator itself
+    """Patterns as Go reads them: ``$`` is the end, where Python's also matches before a final newline."""
+    if isinstance(value, str) and not re.fullmatch(pattern, value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+Validator = validators.extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]  # jsonschema
+"""Checks a manifest against a generated schema as the API server does."""
 
 
 @functools.cache
@@ -28,13 +39,13 @@ def texts() -> tuple[str, ...]:
 
 
 @functools.cache
-def _validators() -> Mapping[str, Draft202012Validator]:
+def _validators() -> Mapping[str, Any]:  # Any: jsonschema gives its extended validators no type
     yaml = YAML(typ="safe")
     found = {}
     for text in texts():
         crd = yaml.load(text)
         schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-        found[crd["spec"]["names"]["kind"]] = Draft202012Validator(schema)
+        found[crd["spec"]["names"]["kind"]] = Validator(schema)
     return found
 
 

@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from kagenti import errors
-from kagenti.core import settings
+from kagenti.core import selfchecks, settings
 from kagenti.core.settings.model import Finding, Layer, LayerName, Source
 from kagenti.core.workload import WorkloadRef
 from kagenti_api.v1alpha1 import wellknown
@@ -231,7 +231,10 @@ def parse(layer: LayerName, manifest: Mapping[str, JSON]) -> Layer:
         raise errors.ManifestError(
             f"{source}: {path} is {str(first.get('input'))[:80]!r}: {first['msg']}; correct or remove it"
         ) from problem
-    return settings.parse_layer(layer, manifest)
+    read = settings.parse_layer(layer, manifest)
+    for fault in selfchecks.entries_choose(manifest):  # an entry that selects nothing would fail open
+        raise errors.ManifestError(f"{read.source}: {fault.path}: {fault.message}; correct or remove it")
+    return read
 
 
 _POLICIES: Final[Mapping[LayerName, type[BaseModel]]] = {"cluster": ClusterPolicy, "namespace": NamespacePolicy}

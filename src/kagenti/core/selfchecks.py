@@ -3,18 +3,29 @@
 The API server evaluates CEL; files, and whoever has no API server at hand, call these.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from kagenti.core.settings.model import Finding
+from kagenti_api.v1alpha1.agentcard import AgentCardSpec
 from kagenti_api.v1alpha1.agentruntime import AgentRuntimeSpec
 from kagenti_api.v1alpha1.configs import ONE_NAME, Exemption, NamespacePolicyEntry
-from kagenti_api.v1alpha1.settings import TokenExchange
+from kagenti_api.v1alpha1.identity import TokenExchange
+from kagenti_api.v1alpha1.meta import LabelSelector, Requirement
+from kagenti_api.v1alpha1.trace import Trace
 
 JSON = Any  # a raw manifest, or a part of it
 
 INVALID: Final = "Invalid"
 _RULES: Final = "spec.identity.outbound.tokenExchange"
+_LONGEST_LABEL_KEY: Final = 317  # a DNS name, a slash and 63 characters
+_LONGEST_ATTRIBUTE_KEY: Final = 253
+_SHORTEST: Final = 5  # seconds
+_LONGEST: Final = 24 * 3600
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
 _NO_WORKLOAD_REF, _NO_CARD, _HAS_TARGET, _ = AgentRuntimeSpec.RULES
 
 
@@ -64,12 +75,47 @@ def entries_choose(manifest: Mapping[str, JSON]) -> Iterator[Finding]:
         entry, place = _object(raw), f"spec.policy.namespaces[{index}]"
         if ("names" in entry) == ("selector" in entry):
             yield Finding(INVALID, NamespacePolicyEntry.RULES[0].message, place)
+        yield from _selector_can_match(entry.get("selector"), f"{place}.selector")
         exempt = entry.get("exempt")
         for number, one in enumerate(exempt if isinstance(exempt, list) else ()):
             item = _object(one)
-            owner = all(key in item for key in ("apiVersion", "kind", "name"))
-            if ("serviceAccount" in item) == owner:
+            owner = [key in item for key in ("apiVersion", "kind", "name")]
+            if any(owner) if "serviceAccount" in item else not all(owner):
                 yield Finding(INVALID, Exemption.RULES[0].message, f"{place}.exempt[{number}]")
+
+
+def selector_can_match(manifest: Mapping[str, JSON]) -> Iterator[Finding]:
+    """AgentCard: operators with the values that they need, keys of a length that a label can have."""
+    yield from _selector_can_match(_object(manifest.get("spec")).get("selector"), "spec.selector")
+
+
+def _selector_can_match(selector: JSON, place: str) -> Iterator[Finding]:
+    if any(not 0 < len(str(key)) <= _LONGEST_LABEL_KEY for key in _object(_object(selector).get("matchLabels"))):
+        yield Finding(INVALID, LabelSelector.RULES[0].message, f"{place}.matchLabels")
+    expressions = _object(selector).get("matchExpressions")
+    for index, one in enumerate(expressions if isinstance(expressions, list) else ()):
+        wants = _object(one).get("operator") in ("In", "NotIn")
+        if wants != bool(_object(one).get("values")):
+            yield Finding(INVALID, Requirement.RULES[0].message, f"{place}.matchExpressions[{index}]")
+
+
+def attribute_keys_are_short(manifest: Mapping[str, JSON]) -> Iterator[Finding]:
+    """Layered kinds: keys of trace.resourceAttributes, which a schema cannot bound."""
+    attributes = _object(_object(_object(manifest.get("spec")).get("trace")).get("resourceAttributes"))
+    if any(not 0 < len(str(key)) <= _LONGEST_ATTRIBUTE_KEY for key in attributes):
+        yield Finding(INVALID, Trace.RULES[0].message, "spec.trace.resourceAttributes")
+
+
+def sync_period_is_bounded(manifest: Mapping[str, JSON]) -> Iterator[Finding]:
+    """AgentCard: no storm of requests, no card that is never fetched again."""
+    period = _object(manifest.get("spec")).get("syncPeriod")
+    if isinstance(period, str) and not _SHORTEST <= seconds(period) <= _LONGEST:
+        yield Finding(INVALID, AgentCardSpec.RULES[0].message, "spec.syncPeriod")
+
+
+def seconds(duration: str) -> Decimal:
+    """Returns a Go-style duration in seconds."""
+    return sum((Decimal(number) * _SECONDS[unit] for number, unit in _PART.findall(duration)), Decimal(0))
 
 
 def _object(value: JSON) -> Mapping[str, JSON]:
@@ -78,8 +124,9 @@ def _object(value: JSON) -> Mapping[str, JSON]:
 
 Check = Callable[[Mapping[str, JSON]], Iterator[Finding]]
 CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
-    "AgentRuntime": (target_is_named, rules_are_unique),
-    "AgentRuntimeClusterConfig": (name_is_default, rules_are_unique, entries_choose),
-    "AgentRuntimeConfig": (name_is_default, rules_are_unique),
+    "AgentCard": (selector_can_match, sync_period_is_bounded),
+    "AgentRuntime": (target_is_named, rules_are_unique, attribute_keys_are_short),
+    "AgentRuntimeClusterConfig": (name_is_default, rules_are_unique, attribute_keys_are_short, entries_choose),
+    "AgentRuntimeConfig": (name_is_default, rules_are_unique, attribute_keys_are_short),
 }
 """The checks of each kind."""

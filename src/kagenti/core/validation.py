@@ -17,6 +17,7 @@ NOT_TOP_OWNER: Final = "NotTopOwner"
 UNSUPPORTED_TARGET: Final = "UnsupportedTarget"
 SENT_AS_OTLP: Final = "SentAsOtlp"
 EXPORTER_IGNORED: Final = "ExporterIgnored"
+SHARED_IDENTITY: Final = "SharedIdentity"
 OVERREACH: Final = ("LockViolation", "Unauthorised")
 """Reason codes of values that a layer may not set (``core.settings``)."""
 
@@ -72,6 +73,24 @@ def exporters(layer: Layer) -> tuple[Finding, ...]:
         message = f"trace.exporters: 1 of {len(listed)} is in effect, the first otlp one; the others are ignored"
         found.append(Finding(EXPORTER_IGNORED, message, "trace.exporters", (name,)))
     return tuple(found)
+
+
+def shared_identity(service_account: str, settings: ResolvedSettings, *, what: str) -> tuple[Finding, ...]:
+    """Returns the note that a workload under the default service account shares its client (spec 01).
+
+    Args:
+        service_account: Of the workload's pods.
+        settings: The settings in force.
+        what: The workload, for people.
+    """
+    spiffe = settings.flag("identity.enabled") and settings.flag("identity.spiffe.enabled")
+    if not spiffe or service_account != "default":
+        return ()
+    message = (
+        f"{what} runs as service account 'default', and workloads of one service account share a SPIFFE id and a client; "
+        "give it a serviceAccountName of its own"
+    )
+    return (Finding(SHARED_IDENTITY, message, "spec.serviceAccountName"),)
 
 
 def added(new: Iterable[Finding], old: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -121,6 +121,21 @@ class Subject:
         return name
 
 
+def misplaced_label(subject: Subject) -> str:
+    """Returns a sentence for an inject label on the workload's own metadata, which its pods do not see; else empty.
+
+    It triggers nothing with target pods (spec 03); the sentence names the one line to move.
+    """
+    own = (subject.labels_of_workload or {}).get(wellknown.INJECT_LABEL)
+    if own is None or not subject.path or wellknown.INJECT_LABEL in subject.labels:
+        return ""
+    path = ".".join((*subject.path, "metadata", "labels"))
+    return (
+        f"label {wellknown.INJECT_LABEL} is on the {subject.owner.kind}'s own metadata, where its pods do not see it; "
+        f"put it on the pod template: {path}"
+    )
+
+
 def controller_reference(manifest: Mapping[str, JSON]) -> OwnerReference | None:
     """Returns the controller reference of a raw object, or None (Kubernetes: at most one has ``controller: true``)."""
     for reference in (manifest.get("metadata") or {}).get("ownerReferences") or ():

@@ -3,7 +3,7 @@
 from kagenti.kube.catalogue import Catalogue, keep_last_valid
 from kagenti.kube.client import KubeClient
 from kagenti.kube.feed import Feed, FeedState, Reflect, Reflecting, feeds_of
-from kagenti.kube.kinds import KINDS, OBSERVED, Kind, StoredObject
+from kagenti.kube.kinds import KINDS, OBSERVED, Kind, StoredObject, path_of
 from kagenti.kube.owners import OwnerReader
 from kagenti.kube.pods import PODS, StoredPod
 from kagenti.kube.reflector import Reflector
@@ -27,4 +27,5 @@ __all__ = [
     "StrictReader",
     "feeds_of",
     "keep_last_valid",
+    "path_of",
 ]

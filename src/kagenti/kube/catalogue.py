@@ -50,6 +50,10 @@ class Catalogue:
         found = self._runtimes.values()
         return found if namespace is None else [stored for stored in found if stored.namespace == namespace]
 
+    def namespaces(self) -> Iterable[str]:
+        """Returns the names of the namespaces that are known."""
+        return [found.name for found in self._namespaces.values()]
+
     def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
         """Returns the labels of a namespace that decisions read; None when it is not known."""
         found = self._namespaces.get("", namespace)

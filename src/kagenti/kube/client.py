@@ -282,4 +282,4 @@ def _said(body: bytes) -> str:
 
 
 def _seconds(text: str) -> float | None:
-    return float(text) if text.isdigit() else None
+    return float(text) if text.isascii() and text.isdigit() else None

@@ -7,6 +7,7 @@ pauses of 200 ms, structs cost 30 MB and 4 ms. The spec is decoded when a decisi
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Protocol, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -173,3 +174,20 @@ OBSERVED: Final[Mapping[str, Kind[StoredObject]]] = {
     name: kind if name == "Namespace" else _observed(kind) for name, kind in KINDS.items()
 }
 """The same kinds with their status, for processes that write it."""
+
+WORKLOADS: Final[Mapping[tuple[str, str], str]] = {
+    ("", "Pod"): "/api/v1/namespaces/{}/pods/{}",
+    ("apps", "Deployment"): "/apis/apps/v1/namespaces/{}/deployments/{}",
+    ("apps", "StatefulSet"): "/apis/apps/v1/namespaces/{}/statefulsets/{}",
+    ("apps", "DaemonSet"): "/apis/apps/v1/namespaces/{}/daemonsets/{}",
+    ("apps", "ReplicaSet"): "/apis/apps/v1/namespaces/{}/replicasets/{}",
+    ("batch", "Job"): "/apis/batch/v1/namespaces/{}/jobs/{}",
+    ("batch", "CronJob"): "/apis/batch/v1/namespaces/{}/cronjobs/{}",
+}
+"""Where one object of each workload kind is read; of other kinds the webhook's role knows nothing."""
+
+
+def path_of(kind: tuple[str, str], namespace: str, name: str) -> str | None:
+    """Returns the path of a workload by group and kind; None for a kind that we may not read."""
+    path = WORKLOADS.get(kind)
+    return None if path is None else path.format(quote(namespace, safe=""), quote(name, safe=""))

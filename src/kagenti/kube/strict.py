@@ -5,14 +5,16 @@ A caller may join a LIST that has not been sent yet, never one in flight: that o
 
 import asyncio
 from typing import Final, Protocol
+from urllib.parse import quote
 
 import msgspec
 
+from kagenti import errors
 from kagenti.kube.kinds import KINDS, StoredObject
 from kagenti_api.v1alpha1 import wellknown
 
 BUDGET: Final = 1.0
-"""Seconds a strict read may take (spec 03); the webhook answers NotReady after that."""
+"""Seconds a caller waits for a strict read (spec 03); the webhook answers NotReady after that."""
 
 
 class Get(Protocol):
@@ -28,33 +30,43 @@ class _List(msgspec.Struct):
 
 _decoder = msgspec.json.Decoder(_List)
 _Key = tuple[str, str, str]
+_Found = tuple[StoredObject, ...]
 
 
 class StrictReader:
     """Consistent reads by selectable field, shared only among callers that came before the request was sent."""
 
-    def __init__(self, client: Get) -> None:
+    def __init__(self, client: Get, *, budget: float = BUDGET) -> None:
         self._client = client
-        self._flying: dict[_Key, asyncio.Task[tuple[StoredObject, ...]]] = {}
-        self._waiting: dict[_Key, asyncio.Task[tuple[StoredObject, ...]]] = {}
+        self._budget = budget
+        self._flying: dict[_Key, asyncio.Task[_Found]] = {}
+        self._waiting: dict[_Key, asyncio.Task[_Found]] = {}
         self.reads = 0
         self.failures = 0
 
-    async def runtimes_for(self, namespace: str, kind: str, name: str) -> tuple[StoredObject, ...]:
-        """Returns the AgentRuntimes of that namespace whose targetRef names kind and name; raises ClusterError."""
+    async def runtimes_for(self, namespace: str, kind: str, name: str) -> _Found:
+        """Returns the AgentRuntimes of that namespace whose targetRef names kind and name.
+
+        Raises ClusterError, at the latest when the budget is spent, counted from this call.
+        """
         key = (namespace, kind, name)
         waiting = self._waiting.get(key)
         if waiting is None:
             waiting = asyncio.create_task(self._after(self._flying.get(key), key))
+            waiting.add_done_callback(_noted)
             self._waiting[key] = waiting
-        return await asyncio.shield(waiting)
+        try:
+            async with asyncio.timeout(self._budget):
+                return await asyncio.shield(waiting)
+        except TimeoutError as problem:
+            raise errors.Unreachable(
+                f"the AgentRuntimes for {kind} {namespace}/{name} were not listed within {self._budget:g} s; try again"
+            ) from problem
 
-    async def _after(
-        self, flying: asyncio.Task[tuple[StoredObject, ...]] | None, key: _Key
-    ) -> tuple[StoredObject, ...]:
+    async def _after(self, flying: asyncio.Task[_Found] | None, key: _Key) -> _Found:
         """Sends the LIST once the one in flight for the same key is answered; until then others may join."""
         if flying is not None:
-            await asyncio.wait((flying,), timeout=BUDGET)
+            await asyncio.wait((flying,), timeout=self._budget)
         task = self._waiting.pop(key)
         self._flying[key] = task
         try:
@@ -66,14 +78,23 @@ class StrictReader:
             if self._flying.get(key) is task:
                 del self._flying[key]
 
-    async def _list(self, key: _Key) -> tuple[StoredObject, ...]:
+    async def _list(self, key: _Key) -> _Found:
         namespace, kind, name = key
         self.reads += 1
-        path = f"/apis/{wellknown.GROUP}/{wellknown.VERSION}/namespaces/{namespace}/agentruntimes"
+        path = f"/apis/{wellknown.GROUP}/{wellknown.VERSION}/namespaces/{quote(namespace, safe='')}/agentruntimes"
         # No resourceVersion: a consistent read (Kubernetes API concepts, "Resource versions").
         selector = {"fieldSelector": f"spec.targetRef.kind={_escaped(kind)},spec.targetRef.name={_escaped(name)}"}
-        body = await self._client.get(path, params=selector, timeout=BUDGET)
-        return tuple(KINDS["AgentRuntime"].decode(item) for item in _decoder.decode(body).items)
+        body = await self._client.get(path, params=selector, timeout=self._budget)
+        try:
+            return tuple(KINDS["AgentRuntime"].decode(item) for item in _decoder.decode(body).items)
+        except msgspec.DecodeError as problem:
+            raise errors.Unreachable(f"GET {path} was answered with what is no list: {problem}; try again") from problem
+
+
+def _noted(task: asyncio.Task[_Found]) -> None:
+    """Takes the exception of a read whose callers have all given up, which asyncio would log as forgotten."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _escaped(value: str) -> str:

@@ -13,11 +13,18 @@ import orjson
 from aiohttp import web
 
 from kagenti.webhook.metrics import Metrics
+from kagenti.webhook.quota import Full, Quota, Seat, TooLarge
 
 # The API server gives up after 5 s at the latest; a body that takes longer is of no use to anybody.
 BODY_SECONDS: Final = 10.0
 # Reviews beyond the limit are still answered with their uid, which needs their body; this bounds those bodies.
-REFUSE_FACTOR: Final = 4
+SEATS_FACTOR: Final = 4
+# Bytes of bodies in memory: 8 of the largest reviews, or some thousand pods.
+MEMORY: Final = 64 * 1024 * 1024
+ADVISORY: Final = frozenset(("/validate", "/advise"))
+"""Entries that fail open: the API server goes on without them, so that pods never queue behind them."""
+ADVISORY_SHARE: Final = 4
+"""Their quota is a quarter of that of the entries that fail closed, and comes on top of it."""
 
 JSON_TYPE: Final = "application/json"
 TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -53,6 +60,11 @@ class Door:
     body_limit: int
     wants_client_certificate: bool = False
     draining: bool = field(default=False)
+    _quotas: Mapping[bool, Quota] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Sets the quotas: one for the entries that fail closed, one for the advisory ones."""
+        self._quotas = {False: _quota(self.concurrency, 1), True: _quota(self.concurrency, ADVISORY_SHARE)}
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answers one request; raises nothing but cancellation."""
@@ -72,16 +84,23 @@ class Door:
         if request.method != "POST":
             raise BadRequest(405, f"{request.path} takes POST of an AdmissionReview, not {request.method}")
         self._check_client(request)
-        metrics = self.metrics
-        if metrics.in_flight >= self.concurrency * REFUSE_FACTOR:
-            raise BadRequest(503, "too many reviews at once; retry")
-        metrics.in_flight += 1
+        quota = self._quotas[request.path in ADVISORY]
+        seat = Seat(quota)
         try:
-            body = await self._body(request)
-            answer = await entry(body, metrics.in_flight > self.concurrency)
+            answer = await self._decided(entry, await self._body(request, seat), quota)
         finally:
-            metrics.in_flight -= 1
+            seat.leave()
         return web.Response(body=answer, headers=_JSON_HEADERS)
+
+    async def _decided(self, entry: Entry, body: bytes, quota: Quota) -> bytes:
+        """Returns the entry's answer; a review takes part of the concurrency once its body is here, not before."""
+        quota.deciding += 1
+        self.metrics.in_flight += 1
+        try:
+            return await entry(body, quota.deciding > quota.decisions)
+        finally:
+            self.metrics.in_flight -= 1
+            quota.deciding -= 1
 
     def _page(self, request: web.BaseRequest) -> web.Response:
         page = self.pages.get(request.path)
@@ -102,17 +121,18 @@ class Door:
                 401, "a client certificate is required; give the API server one (--admission-control-config-file)"
             )
 
-    async def _body(self, request: web.BaseRequest) -> bytes:
+    async def _body(self, request: web.BaseRequest, seat: Seat) -> bytes:
         content_type = request.headers.get("Content-Type", "")
         if content_type.partition(";")[0].strip().lower() != JSON_TYPE:
             raise BadRequest(415, f'Content-Type is "{content_type[:80]}", want "{JSON_TYPE}"')
         if (request.content_length or 0) > self.body_limit:
             raise BadRequest(413, _too_large(self.body_limit))
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                return await request.read()
-        except web.HTTPRequestEntityTooLarge as error:
+            return await seat.read(request.content, limit=self.body_limit, seconds=BODY_SECONDS)
+        except TooLarge as error:
             raise BadRequest(413, _too_large(self.body_limit)) from error
+        except Full as error:
+            raise BadRequest(503, "too many reviews at once; retry") from error
         except TimeoutError as error:
             raise BadRequest(408, f"the body did not arrive within {BODY_SECONDS:.0f} s") from error
         except web.RequestPayloadError as error:
@@ -128,6 +148,11 @@ def low_level_server(door: Door) -> web.Server:
 
     # auto_decompress: API servers do not compress reviews, and what is not inflated cannot be a bomb.
     return web.Server(door.handle, request_factory=request_factory, access_log=None, auto_decompress=False)
+
+
+def _quota(concurrency: int, share: int) -> Quota:
+    decisions = max(concurrency // share, 1)
+    return Quota(seats=decisions * SEATS_FACTOR, memory=MEMORY // share, decisions=decisions)
 
 
 _JSON_HEADERS: Final = {"Content-Type": JSON_TYPE}

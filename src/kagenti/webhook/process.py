@@ -187,11 +187,15 @@ class Process:
         try:
             async with asyncio.timeout(TRUST_TIMEOUT):
                 raw = await configuration()
+            return trust.distrust(raw, leaf=self.certificates.leaf, now=self.now())
         except errors.NotFound:
             return f"MutatingWebhookConfiguration {name} does not exist: install the chart"
         except (errors.ClusterError, TimeoutError):
             return self._distrust  # an API server that is away says nothing about our certificate
-        return trust.distrust(raw, leaf=self.certificates.leaf, now=self.now())
+        except Exception as problem:  # what nobody foresaw ends no process, and is no reason to leave one that serves
+            self.journal.logger.exception("caBundle check failed")
+            said = f"MutatingWebhookConfiguration {name} cannot be compared with the serving certificate: {problem}"
+            return self._distrust and said
 
     def _healthz(self) -> tuple[int, str, bytes]:
         return 200, TEXT_TYPE, b"ok\n"

@@ -8,6 +8,7 @@ import msgspec
 
 from kagenti import errors
 from kagenti.core.admission.targets import TargetFacts
+from kagenti.core.trigger import OwnerProof
 from kagenti.core.workload import OwnerReference, WorkloadRef
 from kagenti.kube import KINDS, OwnerReader, StoredObject, StrictReader
 from kagenti.webhook.targets import TargetReader
@@ -45,6 +46,10 @@ class Reads:
     async def top_owner(self, reference: OwnerReference, namespace: str) -> WorkloadRef | None:
         """Returns the top of an owner chain, or None when the reference does not hold."""
         return await self._owners.top_owner(reference, namespace)
+
+    async def proof_of(self, reference: OwnerReference, namespace: str) -> OwnerProof:
+        """Returns whether the top of an owner chain exists under its UID."""
+        return await self._owners.proof_of(reference, namespace)
 
     async def runtimes_for(self, namespace: str, kind: str, name: str) -> tuple[StoredObject, ...]:
         """Returns the AgentRuntimes that target kind and name now, by a consistent read."""

@@ -1,36 +1,28 @@
-"""One review from bytes to bytes: parse, gather what core asks for, let core decide, count, log; decides nothing itself.
-
-Every review that has a uid is answered with it, whatever happens. What could not be decided is denied where the entry
-fails closed (pods, workloads), and let through with a warning where it fails open (validate, advise): an answer of
-``allowed: false`` is a denial for the API server, whatever the entry's failurePolicy says.
-"""
+"""The four entries: gather what core asks for, from memory and where needed from the API server, and let core decide."""
 
 import datetime
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-import msgspec
-
-from kagenti import errors
 from kagenti.core import layers as gathering
-from kagenti.core.admission import advise, pods, respond, review, validate, workloads
+from kagenti.core.admission import advise, pods, validate, workloads
 from kagenti.core.admission.evaluate import Context
 from kagenti.core.admission.respond import Answer
-from kagenti.core.admission.review import BadReview, Request
-from kagenti.core.admission.targets import TargetFacts
+from kagenti.core.admission.review import Request
+from kagenti.core.admission.targets import UNKNOWN, TargetFacts
 from kagenti.core.admission.validate import View
 from kagenti.core.layers import LayerCache, Stored
+from kagenti.core.trigger import OwnerProof
 from kagenti.core.workload import OwnerReference, WorkloadRef
 from kagenti.webhook.config import Consistency, Target
-from kagenti.webhook.door import BadRequest, Entry
-from kagenti.webhook.journal import Journal, Line
+from kagenti.webhook.door import Entry
+from kagenti.webhook.entry import AtOnce, Decide, ReviewEntry, nothing_at_once
+from kagenti.webhook.journal import Journal
 from kagenti.webhook.metrics import Metrics
+from kagenti.webhook.slices import in_slices
 
-BUSY: Final = "too many reviews at once"
 NOT_SYNCED: Final = "kagenti has not read its caches yet"
-NO_REASON: Final = "NotAReview"
 
 
 class Cluster(Protocol):
@@ -38,6 +30,9 @@ class Cluster(Protocol):
 
     async def top_owner(self, reference: OwnerReference, namespace: str) -> WorkloadRef | None:
         """Returns the top of an owner chain, or None when the reference does not hold."""
+
+    async def proof_of(self, reference: OwnerReference, namespace: str) -> OwnerProof:
+        """Returns whether the top of that chain exists under its UID."""
 
     async def runtimes_for(self, namespace: str, kind: str, name: str) -> tuple[Stored, ...]:
         """Returns the AgentRuntimes that target kind and name now, by a consistent read."""
@@ -47,9 +42,6 @@ class Cluster(Protocol):
 
     async def target_facts(self, target: WorkloadRef) -> TargetFacts:
         """Returns what is known of an AgentRuntime's target; never raises."""
-
-
-Decide = Callable[[Request], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +61,13 @@ class Reviews:
     def entries(self) -> Mapping[str, Entry]:
         """Returns the entries by path."""
         return {
-            "/mutate/pods": self._entry("pods", self.mutate_pod, fails_open=False),
-            "/mutate/workloads": self._entry("workloads", self.mutate_workload, fails_open=False),
-            "/validate": self._entry("validate", self.validate, fails_open=True),
-            "/advise": self._entry("advise", self.advise, fails_open=True),
+            path: entry.serve
+            for path, entry in (
+                ("/mutate/pods", self._entry("pods", self.mutate_pod)),
+                ("/mutate/workloads", self._entry("workloads", self.mutate_workload, at_once=workloads.at_once)),
+                ("/validate", self._entry("validate", self.validate, fails_open=True)),
+                ("/advise", self._entry("advise", self.advise, fails_open=True)),
+            )
         }
 
     async def mutate_pod(self, request: Request) -> Answer:
@@ -84,23 +79,28 @@ class Reviews:
         if needed.reference is not None:
             owner = await self.cluster.top_owner(needed.reference, request.namespace) or owner
         facts = await self._facts(request, owner, strict=needed.runtimes)
+        if needed.reference is not None and pods.hangs_on_owner(request.object, facts, layers=self.layers):
+            facts = await self._proved(request, facts, needed.reference, needed.standalone, strict=needed.runtimes)
         return pods.mutate_pod(request, facts, context=self.context, layers=self.layers, now=self.now())
 
     async def mutate_workload(self, request: Request) -> Answer:
-        """Answers a write of a workload (target workloads)."""
+        """Answers a write of a workload (target workloads) that is not answered at once."""
         if not self.view.synced():
             return pods.not_ready(request, NOT_SYNCED)
         needed = workloads.needs(request)
         facts = await self._facts(request, needed.owner, strict=needed.runtimes)
+        if needed.reference is not None and pods.hangs_on_owner(
+            workloads.template_of(request), facts, layers=self.layers
+        ):
+            facts = await self._proved(request, facts, needed.reference, needed.itself, strict=needed.runtimes)
         return workloads.mutate_workload(request, facts, context=self.context, layers=self.layers, now=self.now())
 
     async def validate(self, request: Request) -> Answer:
         """Answers a write of one of our kinds."""
         desk = validate.Desk(self.view, self.layers, self.context)
         target = validate.needs(request)
-        if target is None:
-            return validate.validate(request, desk)
-        return validate.validate(request, desk, target=await self.cluster.target_facts(target))
+        facts = UNKNOWN if target is None else await self.cluster.target_facts(target)
+        return await in_slices(validate.answer_in_steps(request, desk, target=facts))
 
     async def advise(self, request: Request) -> Answer:
         """Answers a write of a workload with warnings."""
@@ -127,106 +127,16 @@ class Reviews:
             namespace_labels=labels,
         )
 
-    def _entry(self, name: str, decide: Decide, *, fails_open: bool) -> Entry:
-        async def entry(body: bytes, busy: bool) -> bytes:  # noqa: FBT001  # the door's signature
-            started = time.perf_counter()
-            answer, request = await self._answered(name, decide, body, busy=busy)
-            if fails_open and answer.code in _UNDECIDED:
-                answer = _let_through(answer)
-            encoded = self._encoded(name, answer)
-            seconds = time.perf_counter() - started
-            self.metrics.decided(name, reason=answer.reason, allowed=answer.allowed, seconds=seconds)
-            self._log(name, answer, request, body, seconds=seconds)
-            return encoded
+    async def _proved(
+        self, request: Request, facts: pods.Facts, reference: OwnerReference, itself: WorkloadRef, *, strict: bool
+    ) -> pods.Facts:
+        """Proves the owner whom an exemption names; one that does not exist makes the object its own top."""
+        proof = await self.cluster.proof_of(reference, request.namespace)
+        if proof == "broken":
+            return await self._facts(request, itself, strict=strict)
+        return replace(facts, proof=proof)
 
-        return entry
-
-    async def _answered(self, name: str, decide: Decide, body: bytes, *, busy: bool) -> tuple[Answer, Request | None]:
-        try:
-            request = review.parse_review(body)
-        except BadReview as bad:
-            if not bad.uid:
-                raise BadRequest(400, str(bad)) from bad
-            return respond.refused(bad.uid, str(bad)), None
-        if busy:
-            return pods.not_ready(request, BUSY), request
-        try:
-            return await decide(request), request
-        except errors.ClusterError as error:
-            return pods.not_ready(request, str(error)), request
-        except Exception as defect:
-            self.metrics.crashes[name] += 1
-            self.journal.crash(name, uid=request.uid)
-            return respond.errored(request.uid, defect), request
-
-    def _encoded(self, name: str, answer: Answer) -> bytes:
-        try:
-            return answer.body()
-        except Exception as defect:
-            self.metrics.crashes[name] += 1
-            self.journal.crash(name, uid=answer.uid)
-            return respond.errored(answer.uid, defect).body()
-
-    def _log(self, name: str, answer: Answer, request: Request | None, body: bytes, *, seconds: float) -> None:
-        if not self.journal.wants_decisions:
-            return
-        caller = _caller_of(body)
-        self.journal.decision(
-            Line(
-                entry=name,
-                uid=answer.uid,
-                operation=request.operation if request else "",
-                kind=request.kind if request else "",
-                namespace=request.namespace if request else "",
-                name=_name_of(request) if request else "",
-                resource=caller.resource.resource,
-                user=caller.user_info.username,
-                decision=answer.audit.get("decision", ""),
-                reason=answer.reason,
-                trigger=answer.audit.get("trigger", ""),
-                milliseconds=seconds * 1000,
-            )
-        )
-
-
-# Codes of answers that decide nothing: a defect of ours, and facts that could not be had.
-_UNDECIDED: Final = (500, 503)
-
-
-def _let_through(answer: Answer) -> Answer:
-    warning = f"{answer.reason}: not checked by kagenti: {answer.message}"
-    audit = {**answer.audit, "decision": "allowed"}
-    return replace(answer, allowed=True, message="", warnings=(*answer.warnings, warning), audit=audit)
-
-
-def _name_of(request: Request) -> str:
-    name: str = request.name or (request.object.get("metadata") or {}).get("generateName") or ""
-    return name
-
-
-class _UserInfo(msgspec.Struct):
-    username: str = ""
-
-
-class _Resource(msgspec.Struct):
-    resource: str = ""
-
-
-class _Caller(msgspec.Struct, rename="camel"):
-    user_info: _UserInfo = msgspec.field(default_factory=_UserInfo)
-    resource: _Resource = msgspec.field(default_factory=_Resource)
-
-
-class _Envelope(msgspec.Struct):
-    request: _Caller
-
-
-_envelopes: Final = msgspec.json.Decoder(_Envelope)
-
-
-def _caller_of(body: bytes) -> _Caller:
-    """Returns who wrote what, for the log alone: core decides without them, and they may be of any type."""
-    try:
-        return _envelopes.decode(body).request
-    except (msgspec.DecodeError, RecursionError):
-        return _Caller()
+    def _entry(
+        self, name: str, decide: Decide, *, at_once: AtOnce = nothing_at_once, fails_open: bool = False
+    ) -> ReviewEntry:
+        return ReviewEntry(name, decide, at_once, fails_open, self.journal, self.metrics)

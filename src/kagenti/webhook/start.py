@@ -64,21 +64,7 @@ def assemble(config: WebhookConfig, client: Get, *, journal: Journal, reflect: R
     files = tls.Files(config.certificate, config.key, config.client_ca)
     certificates = tls.Certificates(files, report=journal.logger.error, now=_now)
     metrics = _metrics(feeds, reads, certificates)
-    reviews = Reviews(
-        view=catalogue,
-        cluster=reads,
-        context=Context(
-            mode=config.mode,
-            installation=config.installation,
-            resolver=Resolver(cluster_domain=config.installation.cluster_domain),
-        ),
-        layers=layers,
-        target=config.target,
-        consistency=config.consistency,
-        journal=journal,
-        metrics=metrics,
-        now=_now,
-    )
+    reviews = _reviews(config, catalogue, reads, layers, journal=journal, metrics=metrics)
     return Process(
         config,
         journal=journal,
@@ -88,6 +74,26 @@ def assemble(config: WebhookConfig, client: Get, *, journal: Journal, reflect: R
         entries=reviews.entries(),
         now=_now,
         configuration=_configuration(client, config.webhook_configuration),
+    )
+
+
+def _reviews(
+    config: WebhookConfig, catalogue: Catalogue, reads: Reads, layers: LayerCache, *, journal: Journal, metrics: Metrics
+) -> Reviews:
+    resolver = Resolver(
+        cluster_domain=config.installation.cluster_domain,
+        is_namespace=lambda name: catalogue.namespace_labels(name) is not None,
+    )
+    return Reviews(
+        view=catalogue,
+        cluster=reads,
+        context=Context(mode=config.mode, installation=config.installation, resolver=resolver),
+        layers=layers,
+        target=config.target,
+        consistency=config.consistency,
+        journal=journal,
+        metrics=metrics,
+        now=_now,
     )
 
 

@@ -12,22 +12,12 @@ from kagenti.core import workload
 from kagenti.core.admission import targets
 from kagenti.core.admission.targets import TargetFacts
 from kagenti.core.workload import OwnerReference, WorkloadRef
+from kagenti.kube import path_of
 
 JSON = Any  # a raw Kubernetes object
 
 BUDGET: Final = 1.0
 """Seconds for all reads about one target (spec 03)."""
-
-# The kinds that the webhook's role may read; of any other the answer says "unknown".
-_PATHS: Final[Mapping[tuple[str, str], str]] = {
-    ("", "Pod"): "/api/v1/namespaces/{}/pods/{}",
-    ("apps", "Deployment"): "/apis/apps/v1/namespaces/{}/deployments/{}",
-    ("apps", "StatefulSet"): "/apis/apps/v1/namespaces/{}/statefulsets/{}",
-    ("apps", "DaemonSet"): "/apis/apps/v1/namespaces/{}/daemonsets/{}",
-    ("apps", "ReplicaSet"): "/apis/apps/v1/namespaces/{}/replicasets/{}",
-    ("batch", "Job"): "/apis/batch/v1/namespaces/{}/jobs/{}",
-    ("batch", "CronJob"): "/apis/batch/v1/namespaces/{}/cronjobs/{}",
-}
 
 _FAILURES: Final = (errors.ClusterError, orjson.JSONDecodeError, TimeoutError)
 
@@ -57,13 +47,13 @@ class TargetReader:
 
     async def facts(self, target: WorkloadRef) -> TargetFacts:
         """Returns what is known of a target within the budget; never raises for what the cluster says or fails to."""
-        path = _PATHS.get((target.group, target.kind))
+        path = path_of((target.group, target.kind), target.namespace, target.name)
         if path is None:
             return targets.UNKNOWN
         deadline = asyncio.get_running_loop().time() + self._budget
         try:
             async with asyncio.timeout_at(deadline):
-                manifest = await self._get(path.format(quote(target.namespace, safe=""), quote(target.name, safe="")))
+                manifest = await self._get(path)
         except errors.NotFound:
             return TargetFacts("missing")
         except _FAILURES:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from kagenti import tls
 
@@ -29,6 +29,9 @@ def distrust(configuration: Mapping[str, JSON], *, leaf: tls.Leaf, now: datetime
     """
     name = (configuration.get("metadata") or {}).get("name", "")
     chain = x509.load_pem_x509_certificates(leaf.chain)
+    begins = chain[0].not_valid_before_utc
+    if now < begins:
+        return f"the serving certificate is valid from {begins:%Y-%m-%dT%H:%M:%SZ} only; mend the clocks, or wait"
     for entry in configuration.get("webhooks") or ():
         fault = _fault(entry.get("clientConfig") or {}, chain=chain, now=now)
         if fault:
@@ -73,7 +76,7 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate, now: dateti
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

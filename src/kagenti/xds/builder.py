@@ -85,7 +85,7 @@ class Builder:
             sources=sources,
             context=self._context,
             namespace_labels=self._catalogue.namespace_labels(workload.namespace) or {},
-            namespaces=Asked(self._catalogue.namespaces),
+            namespaces=Asked(self._catalogue.known_namespaces),
         )
 
     def _take(self, entry: Entry, found: Served | Kept) -> None:
@@ -101,7 +101,7 @@ class Builder:
 
     def _serve(self, entry: Entry, proxy: Proxy) -> None:
         made_from = _essence(proxy)
-        if made_from == entry.made_from and entry.asked.holds(self._catalogue.namespaces):
+        if made_from == entry.made_from and entry.asked.holds(self._catalogue.known_namespaces):
             self.outcomes["unchanged"] += 1
             return
         snapshot = self._encoder.snapshot(proxy)

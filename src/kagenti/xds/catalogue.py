@@ -19,7 +19,7 @@ class Catalogue(kube.Catalogue):
 
     def __init__(self) -> None:
         super().__init__(OBSERVED)
-        self.namespaces: Final[set[str]] = set()
+        self.known_namespaces: Final[set[str]] = set()
         self._settled: dict[tuple[str, str, str], StoredObject] = {}
         self._listeners: list[OnSpec] = []
         for store in self.stores.values():
@@ -58,7 +58,7 @@ class Catalogue(kube.Catalogue):
         else:
             self._settled[_key(stored)] = stored
         if stored.kind == "Namespace":
-            (self.namespaces.discard if gone else self.namespaces.add)(stored.name)
+            (self.known_namespaces.discard if gone else self.known_namespaces.add)(stored.name)
 
 
 def _key(stored: StoredObject) -> tuple[str, str, str]:

@@ -184,7 +184,7 @@ class Snapshots:
             case "AgentRuntimeClusterConfig":
                 self._mark(self._shelf.all())
             case "Namespace":
-                known = self._catalogue.namespaces
+                known = self._catalogue.known_namespaces
                 self._mark(self._shelf.within(either.name))
                 self._mark(entry for entry in self._shelf.all() if not entry.asked.holds(known))
 

@@ -14,9 +14,11 @@ JSON = Any  # a Kubernetes object as received
 
 
 @pytest.fixture(scope="session")
-def api(cluster: ControlPlane) -> ApiClient:
+def api(cluster: ControlPlane) -> Iterator[ApiClient]:
     """A client of the API server as its administrator."""
-    return ApiClient(cluster)
+    client = ApiClient(cluster)
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="session")

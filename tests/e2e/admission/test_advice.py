@@ -17,9 +17,25 @@ ENABLED = {"kagenti.io/inject": "enabled"}
 @pytest.mark.parametrize(
     ("reason", "enrolled", "marks", "says"),
     [
-        ("the label is in the wrong place", True, {"own": ENABLED}, "template"),
-        ("the type label is missing", True, {"labels": ENABLED}, "kagenti.io/type"),
-        ("the type label is odd", True, {"labels": {**ENABLED, "kagenti.io/type": "robot"}}, "robot"),
+        (
+            "the label is in the wrong place",
+            True,
+            {"own": ENABLED},
+            "label kagenti.io/inject is on the Deployment's own metadata, where its pods do not see it; "
+            "put it on the pod template: spec.template.metadata.labels",
+        ),
+        (
+            "the type label is missing",
+            True,
+            {"labels": ENABLED},
+            "label kagenti.io/type is missing on the pod template; add agent or tool, so that lists find it",
+        ),
+        (
+            "the type label is odd",
+            True,
+            {"labels": {**ENABLED, "kagenti.io/type": "robot"}},
+            'label kagenti.io/type is "robot", want agent or tool; selections by type miss it',
+        ),
     ],
 )
 def test_a_workload_gets_advice(
@@ -34,9 +50,11 @@ def test_a_workload_gets_advice(
     """The API server hands our advice to the client, and the workload is stored as it was sent."""
     install(mode="both")
     manifest = workload("Deployment", team(enrolled=enrolled), "weather", **marks)
+    # Nothing is foretold of a namespace that the webhook's watch has not shown yet.
+    wait_until(lambda: says in api.create(manifest, dry_run=True).warnings, 10, lambda: f"never said that {reason}")
     answer = api.create(manifest)
     assert answer.ok, answer.message
-    assert any(says in warning for warning in answer.warnings), (reason, answer.warnings)
+    assert says in answer.warnings
     assert "initContainers" not in answer.body["spec"]["template"]["spec"]
 
 
@@ -58,7 +76,10 @@ def test_an_agentruntime_says_how_many_pods_predate_it(
     wait_until(running, 30, lambda: "pods not running")
     answer = api.create(runtime(namespace, "weather", kind="Deployment", target="weather"))
     assert answer.ok, answer.message
-    assert any("3" in warning and "pod" in warning for warning in answer.warnings), answer.warnings
+    assert (
+        f"AgentRuntime {namespace}/weather targets Deployment {namespace}/weather; "
+        "3 running pods predate this without its settings: they are evicted one by one (rollout.bare: Evict)"
+    ) in answer.warnings
 
 
 def test_an_agentruntime_without_target_is_accepted_and_said(
@@ -66,9 +87,13 @@ def test_an_agentruntime_without_target_is_accepted_and_said(
 ) -> None:
     """A target that does not exist yet is never an error."""
     install(mode="both")
-    answer = api.create(runtime(team(), "weather", kind="Deployment", target="weather"))
+    namespace = team()
+    answer = api.create(runtime(namespace, "weather", kind="Deployment", target="weather"))
     assert answer.ok, answer.message
-    assert any("weather" in warning for warning in answer.warnings), answer.warnings
+    assert answer.warnings == (
+        f"AgentRuntime {namespace}/weather no Deployment {namespace}/weather exists yet; "
+        "its pods are configured when it does",
+    )
 
 
 def test_an_agentruntime_outside_enrolment_is_accepted_with_the_way_in(
@@ -76,9 +101,16 @@ def test_an_agentruntime_outside_enrolment_is_accepted_with_the_way_in(
 ) -> None:
     """The warning names the label that enrols the namespace."""
     install(mode="both")
-    answer = api.create(runtime(team(enrolled=False), "weather", kind="Deployment", target="weather"))
+    namespace = team(enrolled=False)
+    manifest = runtime(namespace, "weather", kind="Deployment", target="weather")
+    says = (
+        f"NotEnrolled: namespace {namespace} is not enrolled, pods stay bare; "
+        f"enrol it: kubectl label namespace {namespace} kagenti.io/enrolled=true"
+    )
+    wait_until(lambda: says in api.create(manifest, dry_run=True).warnings, 10, lambda: "never said")
+    answer = api.create(manifest)
     assert answer.ok, answer.message
-    assert any("kagenti.io/enrolled" in warning for warning in answer.warnings), answer.warnings
+    assert says in answer.warnings
 
 
 def test_deleting_an_agentruntime_says_what_future_pods_will_be(
@@ -90,7 +122,9 @@ def test_deleting_an_agentruntime_says_what_future_pods_will_be(
     assert api.create(runtime(namespace, "weather", kind="Deployment", target="weather")).ok
     answer = api.delete("AgentRuntime", namespace, "weather")
     assert answer.ok, answer.message
-    assert any("pods" in warning for warning in answer.warnings), answer.warnings
+    assert answer.warnings == (
+        f"future pods of Deployment {namespace}/weather come up without sidecars; running pods keep theirs",
+    )
 
 
 def test_a_namespace_config_that_would_break_a_workload_is_warned_of(
@@ -102,10 +136,14 @@ def test_a_namespace_config_that_would_break_a_workload_is_warned_of(
     ports = {"identity": {"outbound": {"trafficInterception": {"proxyPort": 15200}}}}
     assert api.create(runtime(namespace, "weather", kind="Deployment", target="weather", **ports)).ok
 
-    def warned() -> bool:
-        clash = {"identity": {"outbound": {"trafficInterception": {"inboundProxyPort": 15200}}}}
-        answer = api.create(config(namespace, **clash))
-        api.delete("AgentRuntimeConfig", namespace, "default")
-        return answer.ok and any("1" in warning and "AgentRuntime" in warning for warning in answer.warnings)
+    clash = config(namespace, identity={"outbound": {"trafficInterception": {"inboundProxyPort": 15200}}})
+    begins = (
+        "ConfigInvalid: this breaks the settings of 1 AgentRuntime: pods will be denied; "
+        f"first AgentRuntime {namespace}/weather: "
+    )
 
-    wait_until(warned, 10, lambda: "no warning")
+    def warned() -> bool:
+        answer = api.create(clash, dry_run=True)
+        return answer.ok and any(warning.startswith(begins) for warning in answer.warnings)
+
+    wait_until(warned, 10, lambda: f"no warning, but {api.create(clash, dry_run=True).warnings}")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.admission.manifests import CONTAINER, pod
+from kagenti.core.inject import TOUCH_LIST
+from tests.e2e.admission.manifests import CONTAINER, config, pod, workload
 from tests.e2e.admission.observed import injected, receipt
 from tests.e2e.api_client import ApiClient
 from tests.e2e.installed import Installed
@@ -17,7 +18,7 @@ JSON = Any  # a Kubernetes object as received
 
 @dataclass(frozen=True)
 class Case:
-    """A pod that is refused or warned of: what its message must name."""
+    """A pod that is refused or warned of: what its message must name; ``layer`` is the namespace's configuration."""
 
     why: str
     code: str
@@ -25,6 +26,8 @@ class Case:
     spec: dict[str, JSON] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     namespace_labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    layer: dict[str, JSON] = field(default_factory=dict)
 
 
 def _container(**changes: JSON) -> dict[str, JSON]:
@@ -49,6 +52,58 @@ REFUSALS = [
         "ReservedName",
         ("kagenti-svid",),
         {"volumes": [{"name": "kagenti-svid", "emptyDir": {}}], "containers": [CONTAINER]},
+    ),
+    Case(
+        "a mount of our name",
+        "ReservedName",
+        ("kagenti-shared", "volumeMounts[0]"),
+        {
+            "volumes": [{"name": "kagenti-shared", "emptyDir": {}}],
+            "containers": [{**CONTAINER, "volumeMounts": [{"name": "kagenti-shared", "mountPath": "/s"}]}],
+        },
+        annotations={"kagenti.io/injected": "{}"},
+    ),
+    Case(
+        "a native sidecar takes Envoy's port",
+        "PortCollision",
+        ("15124", "spec.initContainers[0].ports[0]"),
+        {
+            "initContainers": [
+                {"name": "side", "image": "i", "restartPolicy": "Always", "ports": [{"containerPort": 15124}]}
+            ]
+        },
+    ),
+    Case(
+        "a port named as ours",
+        "PortCollision",
+        ("envoy-status",),
+        _container(ports=[{"containerPort": 8081, "name": "envoy-status"}]),
+    ),
+    Case(
+        "the processor's port with AuthBridge",
+        "PortCollision",
+        ("9090",),
+        _container(ports=[{"containerPort": 9090}]),
+        layer={"injection": {"tokenExchange": "AuthBridge"}},
+    ),
+    Case(
+        "a receipt that is too large",
+        "TooLarge",
+        ("32768", "shorten"),
+        layer={"trace": {"resourceAttributes": {f"key{number}": "x" * 2000 for number in range(18)}}},
+    ),
+    Case(
+        "a probe outside of the locked paths",
+        "ConfigInvalid",
+        ("/live", "bypassPaths", "livenessProbe"),
+        _container(livenessProbe={"httpGet": {"path": "/live", "port": 8081}}),
+        layer={"policy": {"locked": ["identity.inbound.validation.bypassPaths"]}},
+    ),
+    Case(
+        "opting out of spiffe-helper alone",
+        "ConfigInvalid",
+        ("kagenti.io/spiffe-helper-inject", "wait for ever"),
+        labels={"kagenti.io/spiffe-helper-inject": "false"},
     ),
     Case("an Istio sidecar", "ForeignInterceptor", ("istio-proxy", "ambient"), {"containers": [CONTAINER, ISTIO]}),
     Case(
@@ -78,6 +133,8 @@ REFUSALS = [
 ]
 
 TCP_PROBE = {"tcpSocket": {"port": 8081}}
+HTTPS_PROBE = {"httpGet": {"path": "/", "port": 8081, "scheme": "HTTPS"}}
+JAEGER = {"trace": {"exporters": [{"type": "jaeger", "endpoint": "http://jaeger:14250/"}]}}
 WARNINGS = [
     Case(
         "privileged app", "InterceptionNotEnforced", ("privileged",), _container(securityContext={"privileged": True})
@@ -95,7 +152,22 @@ WARNINGS = [
         {"shareProcessNamespace": True},
     ),
     Case("hostPID", "InterceptionNotEnforced", ("hostPID",), {"hostPID": True}),
-    Case("a tcp probe", "probe", ("tcp",), _container(readinessProbe=TCP_PROBE)),
+    Case(
+        "root, which has SETUID",
+        "InterceptionNotEnforced",
+        ("root with SETUID", "runAsUser"),
+        _container(securityContext={"runAsUser": 0}),
+    ),
+    Case("a tcp probe", "probe", ("tcp", "exclude port 8081"), _container(readinessProbe=TCP_PROBE)),
+    Case("a grpc probe", "probe", ("grpc", "exclude port 8081"), _container(readinessProbe={"grpc": {"port": 8081}})),
+    Case("an https probe", "probe", ("https", "exclude port 8081"), _container(readinessProbe=HTTPS_PROBE)),
+    Case("the old port of jaeger", "jaeger", ("14250", "use 4317"), layer=JAEGER),
+    Case(
+        "an annotation that names no port",
+        "inbound-ports-exclude",
+        ("'abc'", "no port"),
+        annotations={"kagenti.io/inbound-ports-exclude": "8081,abc"},
+    ),
     Case(
         "envFrom may hold a name of ours",
         "envFrom",
@@ -106,9 +178,21 @@ WARNINGS = [
 
 
 def _made(api: ApiClient, namespace: str, case: Case) -> Any:
-    manifest = pod(namespace, "weather", label="enabled", **case.spec)
+    """Returns the answer, asked again while the namespace's configuration is on its way to the webhook."""
+    if case.layer:
+        made = api.create(config(namespace, **case.layer))
+        assert made.ok, made.message
+    manifest = pod(namespace, "weather", label="enabled", labels=case.labels, **case.spec)
     manifest["metadata"]["annotations"] = case.annotations
-    return api.create(manifest, dry_run=True)
+    answers = [api.create(manifest, dry_run=True)]
+
+    def in_force() -> bool:
+        answers.append(api.create(manifest, dry_run=True))
+        return case.code.lower() in f"{answers[-1].message} {answers[-1].warnings}".lower()
+
+    if case.layer:
+        wait_until(in_force, 10, lambda: f"{answers[-1].message} {answers[-1].warnings}")
+    return answers[-1]
 
 
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.why)
@@ -139,22 +223,23 @@ def test_admitted_with_a_warning(
         assert word.lower() in told.lower(), told
 
 
-@pytest.mark.parametrize("case", WARNINGS[:4], ids=lambda case: case.why)
+WEAK = [case for case in WARNINGS if case.code == "InterceptionNotEnforced"]
+
+
+@pytest.mark.parametrize("case", WEAK, ids=lambda case: case.why)
 def test_mandatory_refuses_what_cannot_be_enforced(
     case: Case, install: Callable[..., Installed], api: ApiClient, team: Callable[..., str]
 ) -> None:
     """Under Mandatory a pod that can undo the interception is denied."""
     install(mode="both")
     namespace = team()
-    layer = {
-        "apiVersion": "kagenti.io/v1alpha1",
-        "kind": "AgentRuntimeConfig",
-        "metadata": {"name": "default", "namespace": namespace},
-    }
-    assert api.create({**layer, "spec": {"policy": {"injection": "Mandatory"}}}).ok
+    assert api.create(config(namespace, policy={"injection": "Mandatory"})).ok
+    wait_until(lambda: injected(api.create(pod(namespace, "probe"), dry_run=True).body), 10, lambda: "not in force")
     answer = _made(api, namespace, case)
     assert not answer.ok
     assert "InterceptionNotEnforced" in answer.message
+    for word in case.says:
+        assert word.lower() in answer.message.lower()
 
 
 def test_an_unknown_future_field_survives(
@@ -222,3 +307,65 @@ def test_a_forged_receipt_on_a_triggered_pod_is_never_trusted(
     assert injected(answer.body)
     envoy = next(found for found in answer.body["spec"]["initContainers"] if found["name"] == "envoy-proxy")
     assert "evil" not in envoy["image"]
+
+
+def test_nothing_but_the_touch_list_changes(
+    install: Callable[..., Installed],
+    api: ApiClient,
+    team: Callable[..., str],
+    cluster_config: Callable[[JSON], None],
+) -> None:
+    """What the API server stores of an injected pod differs from the same pod without us in the published places only."""
+    install(mode="both")
+    namespace = team()
+    scraped = {"integration": {"prometheus": {"enabled": True, "port": 9000}}}
+    cluster_config({"injection": {"imagePullSecrets": ["mirror"]}, "trace": scraped})
+    extra = {"hostnameOverride": "weather.example", "initContainers": [{"name": "setup", "image": "i"}]}
+    bare = api.create(pod(namespace, "weather", **extra), dry_run=True)
+    ours: list[JSON] = []
+
+    def in_force() -> bool:
+        ours.append(api.create(pod(namespace, "weather", label="enabled", **extra), dry_run=True).body)
+        return "imagePullSecrets" in ours[-1]["spec"]
+
+    wait_until(in_force, 10, lambda: "the configuration is not in force")
+    assert _places(bare.body, ours[-1]) == {line.partition(":")[0] for line in TOUCH_LIST}
+
+
+def _places(bare: JSON, given: JSON) -> set[str]:
+    """Returns where two pods differ, in the words of the touch list; own labels and the server's marks left aside."""
+    found = {f"metadata.{key}" for key in _different(bare["metadata"], given["metadata"]) if key not in _SERVERS}
+    found |= {f"spec.{key}" for key in _different(bare["spec"], given["spec"])} - {"spec.containers"}
+    for one, other in zip(bare["spec"]["containers"], given["spec"]["containers"], strict=True):
+        found |= {f"spec.containers[*].{key}" for key in _different(_unnamed(one), _unnamed(other))}
+    own = [item["name"] for item in given["spec"]["initContainers"][4:]]
+    assert own == [item["name"] for item in bare["spec"]["initContainers"]]
+    return found
+
+
+_SERVERS = ("uid", "creationTimestamp", "managedFields")
+
+
+def _different(one: JSON, other: JSON) -> set[str]:
+    return {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+
+
+def _unnamed(container: JSON) -> JSON:
+    """Returns a container whose service-account mount, named by chance, is named alike."""
+    mounts = [{**mount, "name": mount["name"].partition("-access-")[0]} for mount in container["volumeMounts"]]
+    return {**container, "volumeMounts": mounts}
+
+
+def test_an_injected_job_completes(install: Callable[..., Installed], api: ApiClient, team: Callable[..., str]) -> None:
+    """Our sidecars are native ones: the Job controller counts the pod as succeeded when the app has ended."""
+    install(mode="both")
+    namespace = team()
+    answer = api.create(workload("Job", namespace, "weather", labels={"kagenti.io/inject": "enabled"}))
+    assert answer.ok, answer.message
+
+    def complete() -> bool:
+        status = api.get("Job", namespace, "weather").body.get("status") or {}
+        return "Complete" in [found["type"] for found in status.get("conditions") or () if found["status"] == "True"]
+
+    wait_until(complete, 30, lambda: str(api.items("Pod", namespace)))
+    assert [injected(found) for found in api.items("Pod", namespace)] == [True]

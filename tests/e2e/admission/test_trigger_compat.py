@@ -1,19 +1,48 @@
-"""The parity law of spec 03: one pod, one set of layers, either trigger: the same pod but for the receipt's trigger."""
+"""The parity law of spec 03: one pod, one set of layers, whichever trigger and mode: the same pod but for the receipt's trigger."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.e2e.admission.manifests import config, runtime, workload
+from tests.e2e.admission.manifests import config, pod, runtime, workload
 from tests.e2e.admission.observed import injected, receipt
 from tests.e2e.api_client import ApiClient
 from tests.e2e.installed import Installed
 from tests.e2e.plane.waiting import wait_until
 
 JSON = Any  # a Kubernetes object as received
-KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
+KINDS = ("Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob")
+ENABLED = {"kagenti.io/inject": "enabled"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a pod is triggered: in which mode, by a label, by an AgentRuntime, or with both; what the receipt then says."""
+
+    mode: str
+    label: bool
+    runtime: bool
+    trigger: str
+
+    def __str__(self) -> str:
+        marks = "+".join(name for name, there in (("label", self.label), ("runtime", self.runtime)) if there)
+        return f"{self.mode}: {marks}"
+
+
+# One mode after the other: switching the installation takes a second.
+WAYS = (
+    Way("label", label=True, runtime=False, trigger="Label"),
+    Way("cr", label=False, runtime=True, trigger="AgentRuntime"),
+    Way("cr", label=True, runtime=True, trigger="AgentRuntime"),
+    Way("both", label=True, runtime=False, trigger="Label"),
+    Way("both", label=False, runtime=True, trigger="AgentRuntime"),
+    Way("both", label=True, runtime=True, trigger="Label"),
+)
+SETTINGS = {"identity": {"inbound": {"validation": {"audience": "weather"}}}, "trace": {"sampling": {"rate": 0.5}}}
 
 
 def _first_pod(api: ApiClient, namespace: str, name: str) -> JSON:
@@ -56,6 +85,8 @@ def _comparable(pod: JSON) -> JSON:
     marks["kagenti.io/injected"] = orjson.dumps(written).decode()
     drop = (
         "kagenti.io/inject",
+        "statefulset.kubernetes.io",
+        "apps.kubernetes.io",
         "pod-template-hash",
         "controller-revision-hash",
         "controller-uid",
@@ -73,40 +104,72 @@ def _comparable(pod: JSON) -> JSON:
     return orjson.loads(text.replace(namespace, "NAMESPACE"))
 
 
-def _injected_pod(api: ApiClient, namespace: str, kind: str, *, by: str) -> JSON:
-    labels = {"kagenti.io/inject": "enabled"} if by == "label" else {}
-    # The layers are the same for both: the AgentRuntime's settings stand in the namespace layer where the label triggers.
-    settings = {"identity": {"inbound": {"validation": {"audience": "weather"}}}, "trace": {"sampling": {"rate": 0.5}}}
-    made = [api.create(config(namespace, **settings))]
-    if by == "runtime":
+def _manifest(kind: str, namespace: str, way: Way) -> JSON:
+    labels = ENABLED if way.label else {}
+    if kind == "Pod":
+        return pod(namespace, "weather", labels=labels)
+    if kind == "ReplicaSet":
+        return {**workload("Deployment", namespace, "weather", labels=labels), "kind": "ReplicaSet"}
+    return workload(kind, namespace, "weather", labels=labels)
+
+
+def _started(api: ApiClient, namespace: str, kind: str, way: Way) -> None:
+    """Creates the layers, and the workload as soon as the webhook knows them."""
+    name = {"apiVersion": "v1", "kind": "Namespace"}
+    marks = {"name": namespace, "labels": {"kagenti.io/enrolled": "true"}}
+    made = [api.create({**name, "metadata": marks}), api.create(config(namespace, **SETTINGS))]
+    if way.runtime:
         made.append(api.create(runtime(namespace, "weather", kind=kind, target="weather")))
-    made.append(api.create(workload(kind, namespace, "weather", labels=labels)))
+        made.append(api.create(runtime(namespace, "probe", kind="Pod", target="probe")))
     assert all(answer.ok for answer in made), [answer.message for answer in made]
+    probe = pod(namespace, "probe", labels=ENABLED if way.label else {})
+
+    def in_force() -> bool:
+        found = api.create(probe, dry_run=True).body
+        return "0.5" in str(found["spec"]["containers"][0].get("env")) if "spec" in found else False
+
+    wait_until(in_force, 20, lambda: f"the namespace's settings are not in force ({way})")
+    answer = api.create(_manifest(kind, namespace, way))
+    assert answer.ok, answer.message
     if kind == "CronJob":
         _run_now(api, namespace, "weather")
-    return _first_pod(api, namespace, "weather")
 
 
+Pods = dict[tuple[str, Way], JSON]
+
+
+@pytest.fixture(scope="module")
+def pods(install: Callable[..., Installed], api: ApiClient) -> Iterator[Pods]:
+    """The first pod of every kind in every way, as the real controllers made it."""
+    names, made = (f"parity-{number}" for number in itertools.count(1)), {}
+    for way in WAYS:
+        install(mode=way.mode)
+        for kind in KINDS:
+            made[kind, way] = next(names)
+            _started(api, made[kind, way], kind, way)
+        for kind in KINDS:
+            _first_pod(api, made[kind, way], "weather")  # before the mode changes
+    yield {key: _first_pod(api, namespace, "weather") for key, namespace in made.items()}
+    for namespace in made.values():
+        api.request("DELETE", f"/api/v1/namespaces/{namespace}")
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_label_and_runtime_give_the_same_pod(
-    kind: str, install: Callable[..., Installed], api: ApiClient, team: Callable[..., str]
-) -> None:
-    """In mode both, pods that real controllers made are equal but for the receipt's trigger."""
-    install(mode="both")
-    by_label = _injected_pod(api, team(), kind, by="label")
-    by_runtime = _injected_pod(api, team(), kind, by="runtime")
-    assert injected(by_label)
-    assert injected(by_runtime)
-    assert receipt(by_label)["trigger"] == "Label"
-    assert receipt(by_runtime)["trigger"] == "AgentRuntime"
-    assert _comparable(by_label) == _comparable(by_runtime)
+def test_every_way_injects_the_same_pod(kind: str, way: Way, pods: Pods) -> None:
+    """Byte for byte but for the receipt's trigger, over all workload kinds and modes."""
+    found, first = pods[kind, way], pods[kind, WAYS[0]]
+    assert injected(found)
+    assert receipt(found)["trigger"] == way.trigger
+    assert _comparable(found) == _comparable(first)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("mode", "by"), [("label", "label"), ("cr", "runtime")])
-def test_every_kind_is_injected_in_the_single_trigger_modes(
-    mode: str, by: str, kind: str, install: Callable[..., Installed], api: ApiClient, team: Callable[..., str]
-) -> None:
-    """Modes label and cr inject the pods of every workload kind by their own trigger."""
-    install(mode=mode)
-    assert injected(_injected_pod(api, team(), kind, by=by))
+def test_the_comparison_would_see_a_difference(pods: Pods) -> None:
+    """What is stripped before comparing leaves our containers, files and settings in it."""
+    found = orjson.loads(orjson.dumps(pods["Pod", WAYS[0]]))
+    whole = _comparable(found)
+    assert {"config.kagenti.io/envoy.yaml", "kagenti.io/injected", "kagenti.io/config-hash"} <= set(
+        whole["annotations"]
+    )
+    found["spec"]["initContainers"][2]["image"] = "other"
+    assert _comparable(found) != whole

@@ -1,46 +1,36 @@
-"""Every row of the truth table of spec 03, observed at the real API server, in modes label, cr and both."""
+"""Every row of the truth table of spec 03 for pods, observed at the real API server, in modes label, cr and both."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from tests.e2e.admission.manifests import config, pod, runtime
+from tests.e2e.admission.manifests import pod, runtime
 from tests.e2e.admission.observed import bare, injected, receipt, verdicts
+from tests.e2e.admission.rows import (
+    AGENT,
+    CONTRADICTION,
+    HOST_NETWORK,
+    MANDATORY,
+    NOTHING,
+    OFF,
+    ONLY_TOOLS,
+    WINDOWS,
+    Observer,
+    Row,
+    cases,
+    policies,
+)
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import Installed
+from tests.e2e.delaying_proxy import DelayingProxy
+from tests.e2e.installed import ROOT, Installed, Options
 from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.waiting import wait_until
 
 JSON = Any  # a Kubernetes object as received
-
-MANDATORY = {"policy": {"injection": "Mandatory"}}
-WINDOWS = {"os": {"name": "windows"}}
-HOST_NETWORK = {"hostNetwork": True}
-OFF = {"injection": {"enabled": False}}
-ONLY_TOOLS = {"injection": {"types": ["tool"]}}
-NOTHING = {"identity": {"enabled": False}, "trace": {"exporters": []}}
-# Two readable layers whose merge is not: Envoy's two ports would be one.
-CONTRADICTION = {"identity": {"outbound": {"trafficInterception": {"inboundProxyPort": 15123}}}}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row: what is there, and what must come of it. ``reason`` empty: the webhook is not called."""
-
-    why: str
-    modes: str
-    reason: str
-    outcome: str
-    label: str | None = None
-    runtime: bool = False
-    enrolled: bool = True
-    layer: JSON = None
-    labels: dict[str, str] = field(default_factory=dict)
-    spec: dict[str, JSON] = field(default_factory=dict)
-    warned: str = ""
-    trigger: str = ""
-
+ACCOUNT = {"serviceAccount": "default"}
 
 ROWS = [
     Row("a label alone injects", "label both", "Label", "injected", label="enabled", trigger="Label"),
@@ -86,7 +76,7 @@ ROWS = [
         "bare",
         label="enabled",
         layer=ONLY_TOOLS,
-        labels={"kagenti.io/type": "agent"},
+        labels=AGENT,
         warned="type",
     ),
     Row(
@@ -95,7 +85,7 @@ ROWS = [
         "Mandatory",
         "injected",
         layer={**ONLY_TOOLS, **MANDATORY},
-        labels={"kagenti.io/type": "agent"},
+        labels=AGENT,
         warned="type",
     ),
     Row("an absent type never blocks", "label both", "Label", "injected", label="enabled", layer=ONLY_TOOLS),
@@ -130,29 +120,33 @@ ROWS = [
         runtime=True,
         layer=CONTRADICTION,
     ),
+    Row(
+        "nothing left under Mandatory",
+        "label cr both",
+        "MandatoryInjection",
+        "denied",
+        label="enabled",
+        layer={**NOTHING, **MANDATORY},
+    ),
+    Row("an exempt account under Mandatory", "cr both", "Exempt", "bare", exempt=ACCOUNT),
+    Row(
+        "an exempt account with a label is as under Optional",
+        "label both",
+        "OptOut",
+        "bare",
+        label="disabled",
+        exempt=ACCOUNT,
+    ),
+    Row("somebody else's exemption", "cr both", "Mandatory", "injected", exempt={"serviceAccount": "other"}),
 ]
-CASES = [
-    pytest.param(mode, row, id=f"{mode}: {row.why}")
-    for mode in ("label", "cr", "both")
-    for row in ROWS
-    if mode in row.modes.split()
-]
 
 
-def _check(row: Row, answer: Any, described: str) -> None:
-    if row.outcome == "denied":
-        assert not answer.ok, described
-        assert row.reason in answer.message, described
-        return
-    assert answer.ok, f"{described}: {answer.message}"
-    assert (injected if row.outcome == "injected" else bare)(answer.body), described
-    if row.warned:
-        assert any(row.warned.lower() in warning.lower() for warning in answer.warnings), (described, answer.warnings)
-    if row.trigger:
-        assert receipt(answer.body)["trigger"] == row.trigger
+def shown(found: JSON) -> str:
+    """Whether a pod is injected, bare, or neither."""
+    return "injected" if injected(found) else "bare" if bare(found) else "half injected"
 
 
-@pytest.mark.parametrize(("mode", "row"), CASES)
+@pytest.mark.parametrize(("mode", "row"), cases(ROWS, pytest.param))
 def test_row_of_the_truth_table(
     mode: str,
     row: Row,
@@ -160,17 +154,105 @@ def test_row_of_the_truth_table(
     api: ApiClient,
     team: Callable[..., str],
     cluster: ControlPlane,
+    cluster_config: Callable[[JSON], None],
 ) -> None:
     """The pod comes out as the row says, and the audit log names the row's reason code."""
     install(mode=mode)
     namespace = team(enrolled=row.enrolled)
-    if row.layer is not None:
-        made = api.create(config(namespace, **row.layer))
-        assert made.ok, made.message
+    observer = Observer(api, cluster, cluster_config, "pods")
+    observer.layers(row, namespace)
     if row.runtime:
         made = api.create(runtime(namespace, "weather", kind="Pod", target="weather"))
         assert made.ok, made.message
-    answer = api.create(pod(namespace, "weather", label=row.label, labels=row.labels, **row.spec))
-    _check(row, answer, f"{mode}: {row.why}")
-    seen = verdicts(cluster, resource="pods", namespace=namespace, name="weather")
-    assert [verdict.reason for verdict in seen][-1:] == ([row.reason] if row.reason else [])
+    answer = observer.created(row, pod(namespace, "weather", label=row.label, labels=dict(row.labels), **row.spec))
+    observer.check(row, answer, f"{mode}: {row.why}", shown=shown)
+    if row.trigger:
+        assert receipt(answer.body)["trigger"] == row.trigger
+    assert [verdict.reason for verdict in observer.seen(namespace)][-1:] == ([row.reason] if row.reason else [])
+    if row.exempt == ACCOUNT:
+        assert policies(cluster, resource="pods", namespace=namespace)[-1] == "Exempt"
+
+
+@pytest.fixture(scope="module")
+def unreadable(cluster: ControlPlane, api: ApiClient) -> Iterator[str]:
+    """An enrolled namespace whose config no version of ours can read, stored while its CRD checked nothing."""
+    name = "unreadable"
+    labels = {"kagenti.io/enrolled": "true"}
+    assert api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}).ok
+    crd = ROOT / "generated" / "crds" / "agentruntimeconfigs.kagenti.io.yaml"
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crd))
+    cluster.kubectl("delete", "validatingwebhookconfiguration", "--all", "--ignore-not-found")
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    patch = [{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema", "value": anything}]
+    lax = (
+        [*patch, {"op": "remove", "path": "/spec/versions/0/selectableFields"}]
+        if b"selectableFields" in crd.read_bytes()
+        else patch
+    )
+    cluster.kubectl("patch", "crd", crd.stem, "--type=json", "-p", orjson.dumps(lax).decode())
+    broken = {
+        "apiVersion": "kagenti.io/v1alpha1",
+        "kind": "AgentRuntimeConfig",
+        "metadata": {"name": "default", "namespace": name},
+        "spec": {"trace": ["no object"]},
+    }
+    wait_until(lambda: api.create(broken).ok, 20, lambda: "the CRD still checks")
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crd))
+    yield name
+    api.delete("AgentRuntimeConfig", name, "default")
+    api.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.mark.parametrize(
+    ("mode", "label"), [("label", "enabled"), ("cr", None), ("cr", "enabled"), ("both", None), ("both", "enabled")]
+)
+def test_a_layer_that_cannot_be_read_lets_nothing_through(
+    mode: str,
+    label: str | None,
+    unreadable: str,
+    install: Callable[..., Installed],
+    api: ApiClient,
+    cluster: ControlPlane,
+) -> None:
+    """A triggered pod is denied with the layer to mend; without a trigger too, for the policy might be Mandatory."""
+    install(mode=mode, extra=("webhook.replicas=4",))
+    manifest = pod(unreadable, "weather", label=label)
+    answer = api.create(manifest, dry_run=True)
+    assert not answer.ok
+    assert f"ConfigInvalid: Pod {unreadable}/weather: AgentRuntimeConfig {unreadable}/default" in answer.message
+    assert verdicts(cluster, resource="pods", namespace=unreadable, name="weather")[-1].reason == "ConfigInvalid"
+
+
+@pytest.fixture(params=["label", "cr", "both"])
+def cut_off(
+    request: pytest.FixtureRequest, cluster: ControlPlane, install: Callable[..., Installed], tmp_path: Path
+) -> Iterator[DelayingProxy]:
+    """An installation whose webhook gets no answer to its strict reads."""
+    install(mode="both", extra=("webhook.replicas=3",)).stop()
+    proxy = DelayingProxy(cluster, hold_path="/apis/kagenti.io/v1alpha1/namespaces/")
+    proxy.start()
+    installation = Installed(cluster, Options(mode=request.param), folder=tmp_path, through=proxy.kubeconfig)
+    try:
+        installation.start()
+        proxy.refuse()
+        yield proxy
+    finally:
+        installation.stop()
+        proxy.stop()
+        install(mode="label")  # whatever ran before is gone: the next test gets a fresh one
+
+
+def test_without_an_answer_to_the_strict_read_a_pod_waits(
+    cut_off: DelayingProxy, api: ApiClient, team: Callable[..., str], cluster: ControlPlane
+) -> None:
+    """NotReady and the advice to retry, never defaults; the pod is made once the API server answers."""
+    namespace = team()
+    manifest = pod(namespace, "weather", label="enabled")
+    answer = api.create(manifest)
+    assert not answer.ok
+    assert answer.status == 503
+    assert "NotReady: " in answer.message
+    assert answer.message.endswith("; retry")
+    assert verdicts(cluster, resource="pods", namespace=namespace, name="weather")[-1].reason == "NotReady"
+    cut_off.release()
+    wait_until(lambda: api.create(manifest).ok, 10, lambda: "still denied")

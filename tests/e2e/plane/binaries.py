@@ -60,6 +60,8 @@ CONTROL_PLANE = Module(
         "kwok": "sigs.k8s.io/kwok/cmd/kwok",
     },
 )
+# Its release decides the node image, and that the Kubernetes version: 1.36, as the local plane's.
+KIND = Module(TOOLS / "kind", "-s -w", {"kind": "sigs.k8s.io/kind"})
 HELM = Module(TOOLS / "helm", "-s -w", {"helm": "helm.sh/helm/v4/cmd/helm"})
 
 

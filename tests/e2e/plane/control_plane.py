@@ -14,6 +14,7 @@ from typing import Any, Self
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.e2e.plane.access import Access
 from tests.e2e.plane.binaries import find
 from tests.e2e.plane.certificates import mint_authority
 from tests.e2e.plane.processes import Process
@@ -36,7 +37,7 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-class ControlPlane:
+class ControlPlane(Access):
     """One control plane; a context manager that leaves nothing behind."""
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class ControlPlane:
         )
         self._processes: dict[str, Process] = {}
         self.timings: dict[str, float] = {}
+        self.warming: list[tuple[float, float]] = []
 
     def __enter__(self) -> Self:
         try:
@@ -94,7 +96,7 @@ class ControlPlane:
         for user in ("system:kube-controller-manager", "system:kube-scheduler"):
             self.user_kubeconfig(user)
         self.user_kubeconfig("system:kwok", groups=["system:masters"])
-        self._write_kubeconfig(self.kubeconfig, cert=self.admin_cert, key=self.admin_key)
+        self.write_kubeconfig(self.kubeconfig, cert=self.admin_cert, key=self.admin_key)
 
     def _leaf(self, stem: str, cn: str, **names: list[str]) -> tuple[Path, Path]:
         certificate, key = self._authority.issue(cn, **names)  # type: ignore[arg-type]  # names are issue's own keywords
@@ -118,29 +120,7 @@ class ControlPlane:
         """Returns a kubeconfig that is that user, by client certificate."""
         stem = name.replace(":", "-")
         certificate, key = self._leaf(stem, name, organizations=list(groups or ()))
-        return self._write_kubeconfig(self.folder / f"{stem}.kubeconfig", cert=certificate, key=key)
-
-    def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
-        """Returns a kubeconfig that is that service account, by a token of the TokenRequest API."""
-        token = self.kubectl("create", "token", name, "-n", namespace, "--duration=6h").strip()
-        return self._write_kubeconfig(self.folder / f"{namespace}-{name}.kubeconfig", token=token)
-
-    def _write_kubeconfig(
-        self, path: Path, *, cert: Path | None = None, key: Path | None = None, token: str = ""
-    ) -> Path:
-        user = {"token": token} if token else {"client-certificate": str(cert), "client-key": str(key)}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [
-                {"name": "plane", "cluster": {"server": self.server, "certificate-authority": str(self.ca_file)}}
-            ],
-            "users": [{"name": "user", "user": user}],
-            "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "user"}}],
-            "current-context": "plane",
-        }
-        path.write_text(json.dumps(config, indent=1))  # JSON is YAML
-        return path
+        return self.write_kubeconfig(self.folder / f"{stem}.kubeconfig", cert=certificate, key=key)
 
     # --- processes ---------------------------------------------------------------------------------------------------
 
@@ -160,8 +140,12 @@ class ControlPlane:
         self._run("etcd", *arguments)
 
     def start_api_server(self) -> None:
-        """Starts the API server and waits until it is ready."""
-        f = self.folder
+        """Starts the API server and waits until it is ready and knows its roles.
+
+        ``warming`` keeps the seconds since the epoch between which it answered 403 to whoever came back early: its RBAC
+        caches fill only after it has begun to serve.
+        """
+        f, begin = self.folder, time.time()
         self._run(
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
@@ -186,6 +170,13 @@ class ControlPlane:
             f"--cert-dir={f / 'certs'}",
         )
         wait_until(self._api_ready, 30, self._processes["kube-apiserver"].tail)
+        wait_until(self._roles_known, 30, lambda: "RBAC does not let the scheduler list pods")
+        self.warming.append((begin, time.time()))
+
+    def _roles_known(self) -> bool:
+        command = [str(self.binaries.kubectl), "--kubeconfig", str(self.kubeconfig)]
+        command += ["auth", "can-i", "list", "pods", "--all-namespaces", "--as=system:kube-scheduler", "--quiet"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def stop_api_server(self) -> None:
         """Ends the API server; ``start_api_server`` brings it back with the same data."""
@@ -269,11 +260,3 @@ class ControlPlane:
         finally:
             connection.close()
         return text if answer.status == http.client.OK else None
-
-    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Runs kubectl as administrator and returns its output; raises RuntimeError with what it said."""
-        command = [str(self.binaries.kubectl), "--kubeconfig", str(self.kubeconfig), *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip()}")
-        return done.stdout

@@ -16,16 +16,16 @@ JSON = Any  # a raw container or pod
 _ROOT = """set -eu
 base=$1; shift
 mount -t tmpfs kagenti "$base"
-mkdir "$base/upper" "$base/work" "$base/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/root"
-for folder in dev proc sys; do mount --rbind "/$folder" "$base/root/$folder"; done
-mkdir -p "$base/root/run/netns"
-printf '%s' "$HOSTS" > "$base/root/etc/hosts"
+mkdir "$base/upper" "$base/work" "$base/rootfs"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/rootfs"
+for folder in dev proc sys; do mount --rbind "/$folder" "$base/rootfs/$folder"; done
+mkdir -p "$base/rootfs/run/netns"
+printf '%s' "$HOSTS" > "$base/rootfs/etc/hosts"
 while [ "$1" != -- ]; do
-  mkdir -p "$base/root$2"; mount --bind "$1" "$base/root$2"; shift 2
+  mkdir -p "$base/rootfs$2"; mount --bind "$1" "$base/rootfs$2"; shift 2
 done
 shift
-exec chroot "$base/root" "$@"
+exec chroot "$base/rootfs" "$@"
 """
 _VARIABLE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 
@@ -35,7 +35,9 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda found: variables.get(found[1], found[0]) if found[1] else "$", text)
 
 
-def environment_of(container: Mapping[str, JSON], pod: Mapping[str, JSON], secrets: Any) -> dict[str, str]:  # Any: callable
+def environment_of(
+    container: Mapping[str, JSON], pod: Mapping[str, JSON], secrets: Any
+) -> dict[str, str]:  # Any: callable
     """Returns a container's environment as the kubelet computes it."""
     values: dict[str, str] = {}
     for entry in container.get("env") or ():
@@ -81,7 +83,11 @@ class Container:
 
     def environment(self) -> dict[str, str]:
         """Returns the process's environment."""
-        return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTS": self._hosts, **self._environment}
+        return {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOSTS": self._hosts,
+            **self._environment,
+        }
 
     def run(self, words: Sequence[str], *, timeout: float = 20) -> str:
         """Runs to the end and returns the output; raises RuntimeError with it when the exit code is not 0."""

@@ -95,7 +95,12 @@ class PodRunner:
         secrets = secrets_of(self._plane, self.pod["metadata"]["namespace"])
         environment = environment_of(manifest, self.pod, secrets)
         return Container(
-            manifest, network=self.network, volumes=self.volumes, environment=environment, hosts=hosts, folder=self.folder
+            manifest,
+            network=self.network,
+            volumes=self.volumes,
+            environment=environment,
+            hosts=hosts,
+            folder=self.folder,
         )
 
     def intercept(self) -> str:

@@ -101,7 +101,9 @@ def secrets_of(plane: Any, namespace: str) -> Callable[[str], Mapping[str, str]]
     """Returns a reader of Secrets of that namespace, as the kubelet is one."""
 
     def read(name: str) -> Mapping[str, str]:
-        found: Mapping[str, str] = orjson.loads(plane.kubectl("get", "secret", name, "-n", namespace, "-o", "json"))["data"]
+        found: Mapping[str, str] = orjson.loads(plane.kubectl("get", "secret", name, "-n", namespace, "-o", "json"))[
+            "data"
+        ]
         return found
 
     return read

@@ -10,7 +10,7 @@ import pytest
 from kagenti import errors
 from kagenti.core import trigger
 from kagenti.core.settings.model import Finding, Origin, ResolvedSettings, Source
-from kagenti.core.trigger import Coverage, Decision, reasons
+from kagenti.core.trigger import Coverage, Decision, OwnerProof, reasons
 from kagenti.core.workload import Subject, WorkloadRef
 
 JSON = Any  # a pod spec as received
@@ -238,6 +238,34 @@ def test_an_excluded_namespace_says_why_even_with_a_label() -> None:
     coverage = Coverage(enrolled=False, excluded=reasons.BREAK_GLASS, why="namespace team1 carries the label")
     decision = trigger.decide(_subject(row), mode="both", policy=OPTIONAL, runtime=RUNTIME, coverage=coverage)
     assert decision == Decision("Allow", "BreakGlass", "namespace team1 carries the label", called=False)
+
+
+@dataclass(frozen=True)
+class ByOwner(FakePolicy):
+    """A policy that exempts one owner and one service account."""
+
+    def is_exempt(self, owner: WorkloadRef, service_account: str) -> bool:
+        return owner == OWNER or service_account == "trusted"
+
+
+@pytest.mark.parametrize(
+    ("proof", "account", "reason"),
+    [
+        (None, "default", "Exempt"),
+        ("holds", "default", "Exempt"),
+        ("unknown", "default", "Mandatory"),
+        ("broken", "default", "Mandatory"),
+        ("unknown", "trusted", "Exempt"),
+    ],
+)
+def test_an_exemption_by_owner_hangs_on_the_owner(proof: OwnerProof | None, account: str, reason: str) -> None:
+    """An owner that is not proved exempts nobody; a service account needs no proof."""
+    subject = Subject(OWNER, {"metadata": {}, "spec": {"serviceAccountName": account}})
+    policy = ByOwner(mandatory=True)
+    assert trigger.exempt_by_owner(policy, subject) is (account == "default")
+    decision = trigger.decide(subject, mode="both", policy=policy, runtime=None, proof=proof)
+    assert decision.reason == reason
+    assert bool(decision.warnings) is (reason == "Mandatory")
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ async def test_large_body_without_a_length_is_refused(running: Make) -> None:
         assert response.status == 413
 
 
-async def test_busy_is_told_to_the_entry_and_beyond_that_refused(running: Make) -> None:
-    """Past the limit an entry still answers with the uid; past four times the limit the body is not even read."""
+async def test_busy_is_told_to_the_entry(running: Make) -> None:
+    """Past the limit of decisions at once an entry still gets the body, so that it can answer with the uid."""
     gate = asyncio.Event()
     busy: list[bool] = []
 
@@ -78,15 +78,68 @@ async def test_busy_is_told_to_the_entry_and_beyond_that_refused(running: Make) 
     async with running(concurrency=1, entries={"/mutate/pods": entry}) as webhook, webhook.session() as session:
         posts = [asyncio.create_task(_status(session)) for _ in range(4)]
         await eventually(lambda: len(busy) == 4)
-        assert await _status(session) == 503
         gate.set()
         assert await asyncio.gather(*posts) == [200] * 4
         assert busy == [False, True, True, True]
         assert webhook.metrics.in_flight == 0
 
 
-async def _status(session: aiohttp.ClientSession) -> int:
-    async with session.post("/mutate/pods", data=b"{}", headers=JSON) as response:
+async def test_connections_that_send_no_body_keep_nobody_out(running: Make) -> None:
+    """Headers alone take no part of the concurrency, and their seats go to those who come later."""
+    busy: list[bool] = []
+
+    async def entry(body: bytes, is_busy: bool) -> bytes:
+        busy.append(is_busy)
+        return b"{}"
+
+    async with running(concurrency=2, entries={"/mutate/pods": entry}) as webhook:
+        idle = [await _headers_only(webhook, "/mutate/pods") for _ in range(12)]
+        await eventually(lambda: webhook.metrics.refused[503] == 4)
+        async with webhook.session() as session:
+            assert [await _status(session) for _ in range(3)] == [200] * 3
+        assert busy == [False] * 3
+        for writer in idle:
+            writer.close()
+
+
+async def test_advisory_entries_take_no_room_from_pods(running: Make) -> None:
+    """However many advisory reviews are being decided, a pod's review is not told that the process is busy."""
+    gate = asyncio.Event()
+    seen: list[tuple[str, bool]] = []
+
+    async def advise(body: bytes, is_busy: bool) -> bytes:
+        seen.append(("advise", is_busy))
+        await gate.wait()
+        return b"{}"
+
+    async def mutate(body: bytes, is_busy: bool) -> bytes:
+        seen.append(("pods", is_busy))
+        return b"{}"
+
+    entries = {"/mutate/pods": mutate, "/advise": advise}
+    async with running(concurrency=4, entries=entries) as webhook, webhook.session() as session:
+        posts = [asyncio.create_task(_status(session, "/advise")) for _ in range(8)]
+        await eventually(lambda: len(seen) == 8)
+        assert await _status(session) == 200
+        gate.set()
+        await asyncio.gather(*posts)
+    assert seen[0] == ("advise", False)
+    assert set(seen[1:8]) == {("advise", True)}
+    assert seen[8] == ("pods", False)
+
+
+async def _headers_only(webhook: Running, path: str) -> asyncio.StreamWriter:
+    _, writer = await asyncio.open_connection(
+        "127.0.0.1", webhook.process.port, ssl=webhook.client_context(), server_hostname="localhost"
+    )
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    writer.write(head.encode())
+    await writer.drain()
+    return writer
+
+
+async def _status(session: aiohttp.ClientSession, path: str = "/mutate/pods") -> int:
+    async with session.post(path, data=b"{}", headers=JSON) as response:
         await response.read()
         return response.status
 

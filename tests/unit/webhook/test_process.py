@@ -141,3 +141,27 @@ class TestTrust:
             await eventually(lambda: "MutatingWebhookConfiguration kagenti-injector does not exist" in missing())
             bundle["pem"] = authority.pem
             await webhook.ready()
+
+    async def test_what_cannot_be_compared_ends_nothing(self, running: Make, authority: Authority) -> None:
+        """An answer of no known form keeps a new replica out, and leaves one that serves as it is."""
+        client = {"url": "https://localhost", "caBundle": base64.b64encode(authority.pem).decode()}
+        good = {"metadata": {"name": "kagenti-injector"}, "webhooks": [{"name": "one", "clientConfig": client}]}
+        answers: list[object] = [{"webhooks": [7]}]
+        reads = 0
+
+        async def configuration() -> object:
+            nonlocal reads
+            reads += 1
+            return answers[-1]
+
+        def missing() -> str:
+            return " ".join(webhook.process.readiness().missing)
+
+        async with running(configuration=configuration, webhook_configuration="kagenti-injector") as webhook:
+            await eventually(lambda: "cannot be compared with the serving certificate" in missing())
+            answers.append(good)
+            await webhook.ready()
+            answers.append("no object")
+            seen = reads
+            await eventually(lambda: reads >= seen + 2)
+            assert webhook.process.readiness().ready

@@ -82,3 +82,13 @@ def test_expired_authority_verifies_nothing(authority: Authority) -> None:
     leaf = _leaf(authority.issue(name=HOST).certificate)
     later = NOW + datetime.timedelta(days=400)
     assert "does not verify" in trust.distrust(_configuration(authority.pem), leaf=leaf, now=later)
+
+
+def test_a_leaf_of_tomorrow_is_refused_today(authority: Authority) -> None:
+    """A leaf that is not valid yet is refused by every API server, whatever the bundle says."""
+    leaf = _leaf(authority.issue(name=HOST).certificate)
+    early = NOW - datetime.timedelta(days=91)
+    begins = NOW - datetime.timedelta(days=90)
+    assert trust.distrust(_configuration(authority.pem), leaf=leaf, now=early) == (
+        f"the serving certificate is valid from {begins:%Y-%m-%dT%H:%M:%SZ} only; mend the clocks, or wait"
+    )

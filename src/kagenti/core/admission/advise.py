@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kagenti.core import layers as gathering
-from kagenti.core import trigger, workload
+from kagenti.core import trigger, validation, workload
 from kagenti.core.admission import respond
 from kagenti.core.admission.evaluate import Context, Evaluation, evaluate
 from kagenti.core.admission.respond import Answer
@@ -48,8 +48,10 @@ def advise(
     subject = _subject(request)
     if subject is None or not view.synced() or not _concerns_pods(request, subject):
         return respond.allowed(request, reason=SILENT)
-    labels = view.namespace_labels(request.namespace) or {}
-    warnings = [*_label_place(request, subject, target), *_foresee(subject, labels, view, layers, context, target, now)]
+    warnings = _label_place(request, subject, target)
+    labels = view.namespace_labels(request.namespace)
+    if labels is not None:  # of a namespace that is too new for the cache nothing is foretold: it may be enrolled
+        warnings += _foresee(subject, labels, view, layers, context, target, now)
     return respond.allowed(request, reason=ADVICE if warnings else SILENT, warnings=warnings)
 
 
@@ -117,6 +119,7 @@ def _foresee(
         *_decision(subject, evaluation, coverage, sources),
         *evaluation.warnings,
         *_type(subject, evaluation, sources),
+        *_shared(subject, evaluation),
     ]
 
 
@@ -148,3 +151,11 @@ def _type(subject: Subject, evaluation: Evaluation, sources: gathering.Sources) 
             f"label {wellknown.TYPE_LABEL} is missing on the pod template; add agent or tool, so that lists find it"
         ]
     return []
+
+
+def _shared(subject: Subject, evaluation: Evaluation) -> list[str]:
+    """Returns the note that the workload shares its identity with others of its service account."""
+    if evaluation.settings is None or not evaluation.decision.injects:
+        return []
+    found = validation.shared_identity(subject.service_account, evaluation.settings, what=str(subject.owner))
+    return [f"{note.reason}: {note.message}" for note in found]

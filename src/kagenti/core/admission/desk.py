@@ -22,10 +22,13 @@ VALID: Final = "Valid"
 
 
 class View(Catalogue, Protocol):
-    """The catalogue with the one question more that configs ask."""
+    """The catalogue with the questions more that configs ask."""
 
     def runtimes(self, namespace: str | None) -> Iterable[Stored]:
         """Returns the AgentRuntimes of a namespace, or all of them."""
+
+    def namespaces(self) -> Iterable[str]:
+        """Returns the names of the namespaces that are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,16 @@ class Desk:
         labels = self.view.namespace_labels(namespace) or {}
         policy = settings.namespace_policy(cluster, config, name=namespace, labels=labels)
         domain = self.context.installation.cluster_domain
-        return settings.resolve(cluster, config, runtime, policy=policy, cluster_domain=domain)
+        known = settings.KnownNamespaces(lambda name: self.view.namespace_labels(name) is not None)
+        return settings.resolve(cluster, config, runtime, policy=policy, cluster_domain=domain, namespaces=known)
 
     def coverage(self, namespace: str) -> trigger.Coverage:
-        """Returns how the webhook's entries cover a namespace."""
+        """Returns how the webhook's entries cover a namespace; one whose labels are not known yet may be enrolled."""
+        labels = self.view.namespace_labels(namespace)
         return trigger.coverage_of(
             namespace,
-            labels=self.view.namespace_labels(namespace) or {},
-            selector=self.context.installation.namespace_selector,
+            labels=labels or {},
+            selector=self.context.installation.namespace_selector if labels is not None else "",
             release_namespace=self.context.installation.release_namespace,
         )
 

@@ -15,9 +15,9 @@ from kagenti.core.admission.memo import SidecarMemo
 from kagenti.core.installation import Installation
 from kagenti.core.layers import Sources
 from kagenti.core.settings.model import Finding, ResolvedSettings
-from kagenti.core.trigger import CALLED, Coverage, Decision, Mode, Trigger
+from kagenti.core.sidecars import Sidecars
+from kagenti.core.trigger import CALLED, Coverage, Decision, Mode, OwnerProof, Trigger
 from kagenti.core.workload import Subject
-from kagenti_api.v1alpha1 import wellknown
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 
 JSON = Any  # a JSON patch operation
@@ -40,8 +40,8 @@ class Evaluation:
     """What happens to one subject.
 
     ``patch`` is a list of JSON patch operations on the admitted object; empty when nothing changes. ``settings`` is
-    None where no merge was needed. ``injection`` is set when the decision injects, ``refusal`` when the pod's content
-    forbids it. ``warnings`` start with their reason code where they have one.
+    None where no merge was needed. ``injection`` and ``sidecars`` are set when the decision injects, ``refusal`` when
+    the pod's content forbids it. ``warnings`` start with their reason code where they have one.
     """
 
     decision: Decision
@@ -49,6 +49,7 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
     settings: ResolvedSettings | None = None
     injection: inject.Injection | None = None
+    sidecars: Sidecars | None = None
     refusal: inject.Refusal | None = None
 
     @property
@@ -66,6 +67,7 @@ def evaluate(
     now: datetime.datetime,
     coverage: Coverage = CALLED,
     again: Trigger | None = None,
+    proof: OwnerProof | None = None,
 ) -> Evaluation:
     """Returns what happens to a pod, or to a workload's template.
 
@@ -77,12 +79,9 @@ def evaluate(
         now: The clock, aware; becomes ``kagenti.io/injected-at`` where the pod has none.
         coverage: How the webhook's entries cover the namespace; CALLED where the API server has called.
         again: The trigger of an earlier injection that is to be kept although it is gone (target workloads).
+        proof: What was found of the owner where an exemption hangs on it (``trigger.exempt_by_owner``).
     """
-    policy = None
-    if sources.policy_readable:
-        policy = settings.namespace_policy(
-            sources.cluster, sources.namespace, name=subject.namespace, labels=namespace_labels
-        )
+    policy = policy_of(subject.namespace, sources=sources, namespace_labels=namespace_labels)
     decision = trigger.decide(
         subject,
         mode=context.mode,
@@ -90,6 +89,7 @@ def evaluate(
         runtime=sources.runtime_source,
         coverage=coverage,
         unreadable=sources.unreadable,
+        proof=proof,
     )
     if again is not None and decision.outcome == "Allow":
         decision = trigger.kept(decision, subject, again)
@@ -102,6 +102,15 @@ def evaluate(
     if not decision.injects:
         return _bare(decision, subject, sources, resolved)
     return _inject(decision, subject, sources, resolved, context, namespace_labels, now)
+
+
+def policy_of(
+    namespace: str, *, sources: Sources, namespace_labels: Mapping[str, str]
+) -> settings.NamespacePolicy | None:
+    """Returns the injection policy of a namespace; None while a config kind that may state one is unreadable."""
+    if not sources.policy_readable:
+        return None
+    return settings.namespace_policy(sources.cluster, sources.namespace, name=namespace, labels=namespace_labels)
 
 
 def _bare(
@@ -128,13 +137,8 @@ def _inject(
     built = context.sidecars.build(resolved, subject=subject, installation=context.installation, locked=locked)
     if built.empty:
         return _bare(trigger.nothing_left(decision, subject), subject, sources, resolved)
-    redirects = wellknown.PROXY_INIT in built.names
     checked = inject.preflight(
-        subject,
-        resolved,
-        mandatory=decision.mandatory,
-        namespace_labels=namespace_labels if redirects else {},  # only proxy-init asks for what PodSecurity forbids
-        locked=locked,
+        subject, built, resolved, mandatory=decision.mandatory, namespace_labels=namespace_labels, locked=locked
     )
     if isinstance(checked, inject.Refusal):
         return _refused(decision, subject, sources, resolved, checked)
@@ -148,7 +152,7 @@ def _inject(
     if isinstance(made, inject.Refusal):
         return _refused(decision, subject, sources, resolved, made)
     warnings = (*decision.warnings, *_notes(sources), *checked, *made.warnings)
-    return Evaluation(decision, made.operations, warnings, resolved, injection=made)
+    return Evaluation(decision, made.operations, warnings, resolved, injection=made, sidecars=built)
 
 
 def _refused(

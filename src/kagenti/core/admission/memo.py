@@ -52,12 +52,13 @@ class SidecarMemo:
 
 def _read_of(subject: Subject) -> Hashable:
     """Returns what the sidecars depend on: opt-out labels, excluded ports, declared ports, httpGet probes."""
+    running = sidecars.running(sidecars.app_containers(subject, sidecars.RESERVED_CONTAINERS))
     return (
         _of(subject.labels, _LABELS),
         subject.annotations.get(wellknown.OUTBOUND_PORTS_EXCLUDE_ANNOTATION),
         subject.annotations.get(wellknown.INBOUND_PORTS_EXCLUDE_ANNOTATION),
-        tuple(sidecars.declared(subject)),
-        tuple((bypass.path, bypass.port) for bypass in sidecars.probe_bypasses(subject)),
+        tuple(sidecars.declared(running)),
+        tuple((bypass.path, bypass.port) for bypass in sidecars.probe_bypasses(running)),
     )
 
 

@@ -6,18 +6,20 @@ Owner reads and strict lists are I/O, so the shell does them between ``needs`` a
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from kagenti.core import trigger, workload
 from kagenti.core.admission import respond
-from kagenti.core.admission.evaluate import Context, Evaluation, evaluate
+from kagenti.core.admission.evaluate import Context, Evaluation, evaluate, policy_of
 from kagenti.core.admission.respond import Answer
 from kagenti.core.admission.review import Request
 from kagenti.core.admission.shape import fault_of_template
 from kagenti.core.layers import LayerCache, Stored
-from kagenti.core.trigger import reasons
+from kagenti.core.trigger import OwnerProof, reasons
 from kagenti.core.workload import OwnerReference, Subject, WorkloadRef
 from kagenti_api.v1alpha1 import wellknown
+
+JSON = Any  # a raw pod or template
 
 NOT_OURS: Final = "NotOurs"
 """Reason code for a request that no rendered rule sends: answered untouched."""
@@ -43,6 +45,7 @@ class Facts:
 
     ``runtimes`` are those that target the owner (``layers.for_target`` narrows a strict read). ``namespace_labels``
     is None where the namespace could not be seen: the pod is then denied (NotReady), never decided without.
+    ``proof`` is what was found of the owner where ``hangs_on_owner`` said that it matters.
     """
 
     owner: WorkloadRef
@@ -50,6 +53,7 @@ class Facts:
     namespace: Stored | None
     runtimes: Sequence[Stored]
     namespace_labels: Mapping[str, str] | None
+    proof: OwnerProof | None = None
 
 
 def needs(request: Request) -> Needs:
@@ -91,8 +95,20 @@ def mutate_pod(
         coverage=trigger.CALLED,
         namespace_labels=facts.namespace_labels,
         now=now,
+        proof=facts.proof,
     )
     return answer_of(request, evaluation, owner=facts.owner)
+
+
+def hangs_on_owner(template: Mapping[str, JSON], facts: Facts, *, layers: LayerCache) -> bool:
+    """Whether a pod is exempt from Mandatory by its owner alone, which the shell has to prove first (decision 0007)."""
+    if facts.cluster is None or facts.namespace_labels is None:
+        return False
+    sources = layers.gather(cluster=facts.cluster, namespace=facts.namespace, runtimes=facts.runtimes)
+    policy = policy_of(facts.owner.namespace, sources=sources, namespace_labels=facts.namespace_labels)
+    if policy is None or not (policy.mandatory and policy.exempt) or fault_of_template(template, "object"):
+        return False
+    return trigger.exempt_by_owner(policy, Subject(facts.owner, template))
 
 
 def not_ready(request: Request, why: str) -> Answer:

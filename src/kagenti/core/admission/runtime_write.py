@@ -69,10 +69,10 @@ class RuntimeWrite:
         warnings += desk.said(validation.notes(layer.source, resolved))
         warnings += desk.said(validation.exporters(layer))
         if self.request.operation == "CREATE":
-            warnings += self._on_creation()
+            warnings += self._on_creation(resolved)
         return warnings
 
-    def _on_creation(self) -> list[str]:
+    def _on_creation(self, resolved: ResolvedSettings) -> list[str]:
         request = self.request
         target = targets.target_of(request.object, request.namespace)
         if target is None:
@@ -80,6 +80,7 @@ class RuntimeWrite:
         bare = workload.at(request.object, ("spec", "rollout", "bare")) or "Evict"
         told = [f"{request.subject} {targets.sentence(target, self.target, bare=bare)}"]
         told += desk.said(validation.target_kind(target, owned_by=self.target.owned_by))
+        told += desk.said(validation.shared_identity(self.target.service_account, resolved, what=str(target)))
         return [*self._coverage(target), *told]
 
     def _coverage(self, target: WorkloadRef) -> list[str]:
@@ -101,7 +102,8 @@ class RuntimeWrite:
         target = targets.target_of(request.old_object, request.namespace)
         if target is None:
             return []
-        mine = (request.namespace, request.name)
+        name = request.name or (request.old_object.get("metadata") or {}).get("name")  # a deletecollection names nobody
+        mine = (request.namespace, name)
         heirs = [found for found in self.at.view.runtimes_for(target) if (found.namespace, found.name) != mine]
         heir = gathering.pick_runtime(heirs)
         if heir is not None:

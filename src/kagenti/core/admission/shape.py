@@ -22,20 +22,29 @@ class _Volume(msgspec.Struct):
 class _Port(msgspec.Struct, rename="camel"):
     name: str | None = None
     container_port: int | None = None
-    host_port: int | None = None
+    protocol: str | None = None
 
 
-class _HttpGet(msgspec.Struct):
+class _Action(msgspec.Struct):
     path: str | None = None
     port: int | str | None = None
+    scheme: str | None = None
 
 
 class _Probe(msgspec.Struct, rename="camel"):
-    http_get: _HttpGet | None = None
+    http_get: _Action | None = None
+    tcp_socket: _Action | None = None
+    grpc: _Action | None = None
 
 
 class _Capabilities(msgspec.Struct):
     add: list[str] | None = None
+    drop: list[str] | None = None
+
+
+class _Resources(msgspec.Struct):
+    requests: dict[str, int | float | str] | None = None
+    limits: dict[str, int | float | str] | None = None
 
 
 class _SecurityContext(msgspec.Struct, rename="camel"):
@@ -55,6 +64,8 @@ class _Container(msgspec.Struct, rename="camel"):
     liveness_probe: _Probe | None = None
     readiness_probe: _Probe | None = None
     security_context: _SecurityContext | None = None
+    restart_policy: str | None = None
+    resources: _Resources | None = None
 
 
 class _Spec(msgspec.Struct, rename="camel"):

@@ -21,13 +21,15 @@ class TargetFacts:
     """What the shell found of a target.
 
     ``pods`` is the number of running pods that predate the AgentRuntime; None when it is not known. ``more`` says
-    that the LIST had further pages. ``owned_by`` is the controller of the target itself.
+    that the LIST had further pages. ``owned_by`` is the controller of the target itself. ``service_account`` is that of
+    its template; empty when it is not known.
     """
 
     state: Literal["found", "missing", "unknown"]
     pods: int | None = None
     more: bool = False
     owned_by: WorkloadRef | None = None
+    service_account: str = ""
 
 
 UNKNOWN: Final = TargetFacts("unknown")
@@ -75,6 +77,7 @@ def facts_of(
         pods=None if pods is None else sum(map(_running, pods)),
         more=more,
         owned_by=owner.workload(namespace) if owner else None,
+        service_account=_service_account(target),
     )
 
 
@@ -98,6 +101,11 @@ def sentence(target: WorkloadRef, facts: TargetFacts, *, bare: str) -> str:
     verb = "predates" if count.endswith("pod") else "predate"
     then = "they are evicted one by one" if bare == "Evict" else "they stay as they are until somebody replaces them"
     return f"targets {target}; {count} {verb} this without its settings: {then} (rollout.bare: {bare})"
+
+
+def _service_account(target: Mapping[str, JSON]) -> str:
+    subject = workload.subject_of(target, namespace=(target.get("metadata") or {}).get("namespace") or "")
+    return subject.service_account if subject else ""
 
 
 def _running(pod: Mapping[str, JSON]) -> bool:

@@ -4,21 +4,20 @@ It fails open (spec 03): the merge ignores what it would have refused. It never 
 real requests get the same answer.
 """
 
-from typing import Final
+from collections.abc import Generator
 
 from kagenti.core.admission import desk as desks
 from kagenti.core.admission import respond, targets
 from kagenti.core.admission.config_write import ConfigWrite
 from kagenti.core.admission.desk import Desk, View
+from kagenti.core.admission.reach import NOT_CHECKED
 from kagenti.core.admission.respond import Answer
 from kagenti.core.admission.review import Request
 from kagenti.core.admission.runtime_write import RuntimeWrite
 from kagenti.core.admission.targets import TargetFacts
 from kagenti.core.workload import WorkloadRef
 
-__all__ = ["NOT_CHECKED", "Desk", "View", "needs", "validate"]
-
-NOT_CHECKED: Final = "NotChecked"
+__all__ = ["NOT_CHECKED", "Desk", "View", "answer_in_steps", "needs", "validate"]
 
 
 def needs(request: Request) -> WorkloadRef | None:
@@ -29,7 +28,24 @@ def needs(request: Request) -> WorkloadRef | None:
 
 
 def validate(request: Request, desk: Desk, *, target: TargetFacts = targets.UNKNOWN) -> Answer:
-    """Returns the answer to a write of one of our kinds.
+    """Returns the answer to a write of one of our kinds, however long it takes; a server takes the steps."""
+    steps = answer_in_steps(request, desk, target=target)
+    try:
+        next(steps)
+        while True:
+            steps.send(True)  # noqa: FBT003  # what a generator is sent has no name
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
+
+
+def answer_in_steps(
+    request: Request, desk: Desk, *, target: TargetFacts = targets.UNKNOWN
+) -> Generator[None, bool, Answer]:
+    """Returns the answer to a write of one of our kinds, in steps of less than a millisecond.
+
+    Between two steps the caller may do other work; what it sends says whether there is time for more. Told that there
+    is not, the answer is given from what is known by then, and says so.
 
     Args:
         request: A request on our group.
@@ -42,5 +58,5 @@ def validate(request: Request, desk: Desk, *, target: TargetFacts = targets.UNKN
     if request.kind == "AgentRuntime":
         return RuntimeWrite(request, desk, target).answer()
     if request.kind in ("AgentRuntimeConfig", "AgentRuntimeClusterConfig"):
-        return ConfigWrite(request, desk).answer()
+        return (yield from ConfigWrite(request, desk).steps())
     return respond.allowed(request, reason=desks.VALID)

@@ -21,7 +21,7 @@ from kagenti.core.admission.review import Request
 from kagenti.core.admission.shape import fault_of_template
 from kagenti.core.layers import LayerCache, Sources
 from kagenti.core.trigger import Coverage, reasons
-from kagenti.core.workload import Subject, WorkloadRef
+from kagenti.core.workload import OwnerReference, Subject, WorkloadRef
 from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a raw workload or a part of it
@@ -43,24 +43,50 @@ _MARKS: Final = (wellknown.INJECT_LABEL, wellknown.TYPE_LABEL)
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What must be known before the answer: the AgentRuntimes of the owner, with a strict read on a miss or without."""
+    """What must be known before the answer: the AgentRuntimes of the owner, with a strict read on a miss or without.
+
+    ``reference`` is what the owner is taken from, None where the workload is its own top; ``itself`` is the workload.
+    """
 
     owner: WorkloadRef
     runtimes: bool
+    itself: WorkloadRef
+    reference: OwnerReference | None = None
+
+
+def at_once(request: Request) -> Answer | None:
+    """Returns the answer that needs no facts, None where facts decide.
+
+    An object on its way out and an UPDATE that leaves the user's part alone are never denied, whatever state this
+    process is in: the garbage collector and every controller of the workload would wait for us otherwise.
+    """
+    ignored = _ignored(request)
+    if ignored:
+        return respond.allowed(request, reason=ignored)
+    owner = _itself(request)  # whoever owns it: both sides are compared under the same one
+    subject = _subject(request, request.object, owner)
+    old = _subject(request, request.old_object, owner)
+    if subject is None or old is None or not _same_part(subject, old):
+        return None
+    return respond.allowed(request, reason=UNCHANGED, patch=_restored(subject, old))
 
 
 def needs(request: Request) -> Needs:
-    """Returns what must be known to answer a workload's request."""
-    owner = _owner(request)
-    if _ignored(request):
-        return Needs(owner, runtimes=False)
+    """Returns what must be known to answer a workload's request that is not answered at once."""
+    itself = _itself(request)
+    reference = workload.controller_reference(request.object) if request.kind == "Job" else None
+    owner = reference.workload(request.namespace) if reference else itself
     subject = _subject(request, request.object, owner)
-    old = _subject(request, request.old_object, owner)
-    if subject is None or (old is not None and _same_part(subject, old)):
-        return Needs(owner, runtimes=False)
+    if subject is None:
+        return Needs(itself, runtimes=False, itself=itself)
     label = subject.inject_label
     known = label is None or label == wellknown.INJECT_ENABLED
-    return Needs(owner, runtimes=known)
+    return Needs(owner, runtimes=known, itself=itself, reference=reference)
+
+
+def template_of(request: Request) -> JSON:
+    """Returns the pod template of a workload's request, raw."""
+    return workload.at(request.object, workload.TEMPLATE_PATHS.get((request.group, request.kind), ()))
 
 
 def mutate_workload(
@@ -75,15 +101,13 @@ def mutate_workload(
         layers: Parsed layers of this process.
         now: The clock, aware.
     """
-    ignored = _ignored(request)
-    if ignored:
-        return respond.allowed(request, reason=ignored)
+    answer = at_once(request)
+    if answer is not None:
+        return answer
     subject = _subject(request, request.object, facts.owner)
     if subject is None:
         return respond.refused(request.uid, _fault(request))
     old = _subject(request, request.old_object, facts.owner)
-    if old is not None and _same_part(subject, old):
-        return respond.allowed(request, reason=UNCHANGED, patch=_restored(subject, old))
     if facts.namespace_labels is None:
         return pods.not_ready(request, f"namespace {request.namespace} has not been seen yet")
     sources = layers.gather(cluster=facts.cluster, namespace=facts.namespace, runtimes=facts.runtimes)
@@ -94,6 +118,7 @@ def mutate_workload(
         coverage=_coverage(request, old, facts.namespace_labels, context),
         namespace_labels=facts.namespace_labels,
         now=now,
+        proof=facts.proof,
     )
     if old is not None and inject.carries_ours(old) and evaluation.decision.outcome == "Allow":
         evaluation = _kept(evaluation, subject, old, sources, context, facts.namespace_labels, now)
@@ -109,12 +134,7 @@ def _ignored(request: Request) -> str:
     return ""
 
 
-def _owner(request: Request) -> WorkloadRef:
-    """Returns the top of the chain: the workload itself, or the CronJob that made a Job."""
-    if request.kind == "Job":
-        reference = workload.controller_reference(request.object)
-        if reference is not None:
-            return reference.workload(request.namespace)
+def _itself(request: Request) -> WorkloadRef:
     return WorkloadRef(request.group, request.kind, request.namespace, request.name)
 
 
@@ -170,8 +190,11 @@ def _restored(subject: Subject, old: Subject) -> Sequence[JSON]:
 
 
 def _coverage(request: Request, old: Subject | None, labels: Mapping[str, str], context: Context) -> Coverage:
-    """Returns the coverage: being called proves it, unless the call came for a label that has just gone."""
-    if old is None or old.inject_label is None:
+    """Returns the coverage: being called proves it, unless the call came for a label that has just gone.
+
+    Mode cr has one entry, which asks for no label: whoever calls has seen the namespace enrolled.
+    """
+    if context.mode == "cr" or old is None or old.inject_label is None:
         return trigger.CALLED
     return trigger.coverage_of(
         request.namespace,

@@ -110,7 +110,9 @@ class SotwSet(SotwSubscription):
         if self.believes(wanted):
             self._remember(wanted)
             self._known = True
-        kept = {name: self._sent[name, version] for name, version in self.ledger.expected().items() if name not in wanted}
+        kept = {
+            name: self._sent[name, version] for name, version in self.ledger.expected().items() if name not in wanted
+        }
         return self._send({**wanted, **kept}, plan)
 
     def removals(self, plan: Plan) -> list[Reply]:

@@ -164,9 +164,9 @@ def _passes(settings: ResolvedSettings) -> Iterator[Destination]:
 def _own(settings: ResolvedSettings) -> Iterator[tuple[str, tuple[str, int]]]:
     """Yields path → (host, port) of what the workload itself needs."""
     for path, url in _urls(settings):
-        _, host, port = origin_of(url)
-        if host and port:
-            yield path, (host, port)
+        origin = origin_of(url)
+        if origin is not None:
+            yield path, origin[1:]
     collector = tracing.collector(settings)
     if collector is not None and collector.host:
         yield "trace.exporters", (collector.host, collector.port)

@@ -20,7 +20,7 @@ from typing import Final
 ROOT_VARIABLE: Final = "KAGENTI_FILES_ROOT"
 """Environment variable of the Envoy process that stands before the paths of the credential files; unset in pods."""
 
-SCRIPT: Final = r"""
+_SOURCE: Final = r"""
 -- RFC 8693 token exchange. The rule is route metadata; a route without one passes untouched.
 local ROOT = os.getenv("KAGENTI_FILES_ROOT") or ""
 local ID, SECRET = "/shared/client-id.txt", "/shared/client-secret.txt"
@@ -298,4 +298,9 @@ function envoy_on_request(handle)
   respond(handle, audience, header, token)
 end
 """
-"""Source of the filter, for LuaJIT in Envoy 1.40 (reference: envoy-xds-facts sections 3, 8 and 11)."""
+
+SCRIPT: Final = "\n".join(line for text in _SOURCE.splitlines() if (line := text.strip()) and not line.startswith("--"))
+"""Source of the filter, for LuaJIT in Envoy 1.40 (reference: envoy-xds-facts sections 3, 8 and 11).
+
+Without indentation and comments: each injected pod carries it in an annotation.
+"""

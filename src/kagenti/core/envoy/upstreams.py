@@ -19,6 +19,8 @@ DYNAMIC_TLS: Final = "dynamic_tls"
 _TLS_CONTEXT: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 _CLUSTER: Final = "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"
 _PROTOCOLS: Final[JSON] = {"http2_protocol_options": {}}  # as the app speaks: gRPC stays HTTP/2
+# Where a URL leads that is none (RFC 6761 section 6.4: never resolves); the merge has refused it before it comes here.
+_NOWHERE: Final = ("http", "invalid.", 80)
 
 
 def dns_cache() -> JSON:
@@ -55,14 +57,14 @@ def tcp_out(*, closed: bool) -> JSON:
 
 def token_name(url: str) -> str:
     """Returns the name of the cluster of a token endpoint: one for each origin."""
-    return f"token-{short(digest(list(origin_of(url))))}"
+    return f"token-{short(digest(list(origin_of(url) or _NOWHERE)))}"
 
 
 def token(url: str) -> JSON:
     """Returns the cluster of a token endpoint; name and certificate are the URL's, whatever a request says."""
-    scheme, host, port = origin_of(url)
+    scheme, host, port = origin_of(url) or _NOWHERE
     fields = {"transport_socket": clusters.tls(host)} if scheme == "https" else {}
-    return clusters.named(token_name(url), host, port or 0, **fields)
+    return clusters.named(token_name(url), host, port, **fields)
 
 
 def _dynamic(name: str) -> JSON:

@@ -1,6 +1,12 @@
-"""Pod + sidecars → JSON patch; a fixed point: an injected pod that is as it should be gives no operations."""
+"""Pod + sidecars → JSON patch; a fixed point: an injected pod that is as it should be gives no operations.
 
-from collections.abc import Mapping, Sequence
+It does not matter what an earlier injection with other settings left behind: what the receipt lists and is no longer
+wanted is taken away, so that the result is the one that the untouched pod would have.
+"""
+
+import datetime
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +31,8 @@ TOUCH_LIST: Final = (
 )
 """Everything in a pod that injection may change; nothing else is touched (spec 04)."""
 
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")  # RFC 3339 section 5.6
+
 
 @dataclass(frozen=True, slots=True)
 class Injection:
@@ -32,6 +40,22 @@ class Injection:
 
     operations: tuple[Operation, ...]
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What was on the pod, what is to be: the receipt's word for the one, ours for the other."""
+
+    subject: Subject
+    sidecars: Sidecars
+    settings: ResolvedSettings
+    before: Added
+    added: Added
+    recorded: Mapping[str, JSON]
+
+    def keeps_empty(self, part: str) -> bool:
+        """Whether the user had left that map or list empty."""
+        return part in self.added.empty
 
 
 def inject(
@@ -43,125 +67,140 @@ def inject(
     type_from_runtime: str = "",
 ) -> Injection | Refusal:
     """Returns the patch of the admitted object, or why it would be too large; the subject is not modified."""
-    known = receipt.read(subject)
-    added = _added(subject, sidecars, receipt.added_by(known or {}), type_from_runtime=type_from_runtime)
-    text = receipt.write(sidecars, added, settings=settings, stamp=stamp)
+    known = receipt.read(subject) or {}
+    before = receipt.added_by(known)
+    added = _added(subject, sidecars, before, type_from_runtime=type_from_runtime)
+    written = receipt.write(sidecars, added, settings=settings, stamp=stamp)
     size = sum(len(content.encode()) for content in sidecars.files.values())
-    if size > MOST_FILES or len(text) > MOST_RECEIPT:
-        return Refusal(
-            TOO_LARGE,
-            f"files of {size} and a receipt of {len(text)} bytes are more than 65536 and 32768",
-            "metadata.annotations",
+    if size > MOST_FILES or len(written) > MOST_RECEIPT:
+        message = (
+            f"files of {size} bytes (at most {MOST_FILES}) and a receipt of {len(written)} bytes (at most "
+            f"{MOST_RECEIPT}) do not fit into the pod's annotations; shorten the settings, destinationRules first"
         )
+        return Refusal(TOO_LARGE, message, "metadata.annotations")
+    change = _Change(subject, sidecars, settings, before, added, receipt.settings_of(known))
     patch = Patch(subject.path)
-    _metadata(patch, subject, sidecars, added, text=text, settings=settings, stamp=stamp, type_=type_from_runtime)
-    _init_containers(patch, subject, sidecars)
-    _environment(patch, subject, sidecars, added)
-    _volumes(patch, subject, sidecars)
-    secrets = [{"name": name} for name in _missing_secrets(subject, sidecars)]
-    patch.append_all(subject.spec.get("imagePullSecrets"), secrets, "spec", "imagePullSecrets")
+    _metadata(patch, change, _annotations(change, written, stamp), type_=type_from_runtime)
+    _init_containers(patch, change)
+    _environment(patch, change)
+    _volumes(patch, change)
+    _pull_secrets(patch, change)
     return Injection(tuple(patch.operations), sidecars.warnings)
 
 
 def _added(subject: Subject, sidecars: Sidecars, known: Added, *, type_from_runtime: str) -> Added:
-    """Returns what of the user's parts is ours: what we add now, and what the receipt says we added before."""
+    """Returns what of the user's parts is ours: what is not theirs, or what the receipt says we added before."""
     environment = {}
     for container in subject.spec.get("containers") or ():
-        theirs = {entry.get("name") for entry in container.get("env") or ()} - set(
-            known.environment.get(container["name"], ())
-        )
+        ours = known.environment.get(container["name"], ())
+        theirs = {entry.get("name") for entry in container.get("env") or ()}.difference(ours)
         environment[container["name"]] = tuple(name for name in sidecars.environment if name not in theirs)
-    annotations = tuple(
-        key for key in sidecars.annotations if key not in subject.annotations or key in known.annotations
-    )
     absent = wellknown.TYPE_LABEL not in subject.labels or wellknown.TYPE_LABEL in known.labels
-    labels = (wellknown.TYPE_LABEL,) if type_from_runtime and absent else ()
-    kept = [name for name in known.image_pull_secrets if name in sidecars.image_pull_secrets]
-    secrets = tuple(dict.fromkeys([*kept, *_missing_secrets(subject, sidecars)]))
-    created = tuple(dict.fromkeys([*known.created, *_created(subject, sidecars, environment)]))
-    return Added(environment, annotations, labels, secrets, created)
-
-
-def _created(subject: Subject, sidecars: Sidecars, environment: Mapping[str, Sequence[str]]) -> list[str]:
-    """Returns the lists and maps that do not exist yet and that the patch will make."""
-    metadata = subject.template.get("metadata") or {}
-    wanted = {
-        "metadata": "metadata" not in subject.template,
-        "annotations": "annotations" not in metadata,
-        "labels": "labels" not in metadata,
-        "initContainers": "initContainers" not in subject.spec,
-        "volumes": "volumes" not in subject.spec,
-        "imagePullSecrets": bool(sidecars.image_pull_secrets) and "imagePullSecrets" not in subject.spec,
-    }
-    made = [name for name, missing in wanted.items() if missing]
-    containers = subject.spec.get("containers") or ()
-    bare = [found["name"] for found in containers if environment.get(found["name"]) and "env" not in found]
-    return [*made, *(f"env:{name}" for name in bare)]
-
-
-def _missing_secrets(subject: Subject, sidecars: Sidecars) -> list[str]:
     present = {entry.get("name") for entry in subject.spec.get("imagePullSecrets") or ()}
-    return [name for name in sidecars.image_pull_secrets if name not in present]
+    secrets = present.difference(known.image_pull_secrets)
+    return Added(
+        environment=environment,
+        annotations=tuple(
+            key for key in sidecars.annotations if key not in subject.annotations or key in known.annotations
+        ),
+        labels=(wellknown.TYPE_LABEL,) if type_from_runtime and absent else (),
+        image_pull_secrets=tuple(name for name in sidecars.image_pull_secrets if name not in secrets),
+        volumes=tuple(volume["name"] for volume in sidecars.volumes),
+        empty=tuple(name for name, value in _parts(subject) if value == type(value)() or name in known.empty),
+    )
 
 
-def _metadata(
-    patch: Patch,
-    subject: Subject,
-    sidecars: Sidecars,
-    added: Added,
-    *,
-    text: str,
-    settings: ResolvedSettings,
-    stamp: Stamp,
-    type_: str,
-) -> None:
-    annotations = {
-        **sidecars.files,
-        **{key: sidecars.annotations[key] for key in added.annotations},
-        wellknown.RECEIPT_ANNOTATION: text,
-        wellknown.CONFIG_HASH_ANNOTATION: settings.restart_revision,
-        wellknown.INJECTED_AT_ANNOTATION: _injected_at(subject, stamp),
+def _parts(subject: Subject) -> Iterator[tuple[str, JSON]]:
+    """Yields the maps and lists that stand in the pod and that injection may add to."""
+    metadata, spec = subject.template.get("metadata"), subject.spec
+    parts = {
+        "metadata": metadata,
+        **{key: (metadata or {}).get(key) for key in ("annotations", "labels")},
+        **{key: spec.get(key) for key in ("initContainers", "volumes", "imagePullSecrets")},
+        **{f"env:{found['name']}": found.get("env") for found in spec.get("containers") or ()},
     }
-    labels = {wellknown.MANAGED_LABEL: "true", **dict.fromkeys(added.labels, type_)}
-    if "metadata" not in subject.template:
-        patch.add({"annotations": annotations, "labels": labels}, "metadata")
+    return ((name, value) for name, value in parts.items() if value is not None)
+
+
+def _annotations(change: _Change, written: bytes, stamp: Stamp) -> dict[str, str]:
+    sidecars = change.sidecars
+    return {
+        **sidecars.files,
+        **{key: sidecars.annotations[key] for key in change.added.annotations},
+        wellknown.RECEIPT_ANNOTATION: written.decode(),
+        wellknown.CONFIG_HASH_ANNOTATION: change.settings.restart_revision,
+        wellknown.INJECTED_AT_ANNOTATION: _injected_at(change.subject, stamp),
+    }
+
+
+def _metadata(patch: Patch, change: _Change, annotations: Mapping[str, str], *, type_: str) -> None:
+    labels = {wellknown.MANAGED_LABEL: "true", **dict.fromkeys(change.added.labels, type_)}
+    metadata = change.subject.template.get("metadata")
+    if metadata is None:
+        patch.add({"annotations": dict(annotations), "labels": labels}, "metadata")
         return
-    metadata = subject.template["metadata"]
     patch.set_map(metadata.get("annotations"), annotations, "metadata", "annotations")
     for key in metadata.get("annotations") or ():
-        if key.startswith(wellknown.CONFIG_PREFIX) and key not in annotations:
+        stale = key.startswith(wellknown.CONFIG_PREFIX) or key in change.before.annotations
+        if stale and key not in annotations:
             patch.remove("metadata", "annotations", key)
     patch.set_map(metadata.get("labels"), labels, "metadata", "labels")
+    for key in metadata.get("labels") or ():
+        if key == wellknown.TYPE_LABEL and key in change.before.labels and key not in labels:
+            patch.remove("metadata", "labels", key)
 
 
 def _injected_at(subject: Subject, stamp: Stamp) -> str:
     """Returns when the pod was injected: set once, kept under reinvocation, never taken from a pod without a receipt."""
-    if wellknown.RECEIPT_ANNOTATION not in subject.annotations:
+    found = subject.annotations.get(wellknown.INJECTED_AT_ANNOTATION, "")
+    if wellknown.RECEIPT_ANNOTATION not in subject.annotations or not _TIME.fullmatch(found):
         return stamp.now
-    return subject.annotations.get(wellknown.INJECTED_AT_ANNOTATION) or stamp.now
+    try:
+        datetime.datetime.fromisoformat(found)
+    except ValueError:  # the 40th of a month
+        return stamp.now
+    return found
 
 
-def _init_containers(patch: Patch, subject: Subject, sidecars: Sidecars) -> None:
-    """Puts ours first, in order; single fields are mended in place, another order is written anew."""
-    current: Sequence[Mapping[str, JSON]] | None = subject.spec.get("initContainers")
-    mounts = _service_account_mounts(subject)
-    ours = [_with_mounts(container, mounts) for container in sidecars.init_containers]
+def _init_containers(patch: Patch, change: _Change) -> None:
+    """Puts ours first, in order; single ones are mended in place, another order is written anew."""
+    current: Sequence[Mapping[str, JSON]] | None = change.subject.spec.get("initContainers")
+    reserved = change.sidecars.reserved
+    found = {str(item.get("name")): item for item in current or () if item.get("name") in reserved}
+    ours = _settled(change, found)
     if current is None:
         patch.add(ours, "spec", "initContainers")
         return
-    reserved = [found for found in current if found.get("name") in wellknown.RESERVED_CONTAINERS]
-    if not reserved:
+    if not found:
         for index, container in enumerate(ours):
             patch.add(container, "spec", "initContainers", index)
         return
-    if [found.get("name") for found in current[: len(ours)]] == list(sidecars.names) and len(reserved) == len(ours):
-        for index, (found, container) in enumerate(zip(current, sidecars.init_containers, strict=False)):
-            if not compare.same_container(found, container):
-                kept = compare.kept_mounts(found) or mounts
-                patch.replace(_with_mounts(container, kept), "spec", "initContainers", index)
+    names = [item.get("name") for item in current]
+    if names[: len(ours)] == list(change.sidecars.names) and not reserved.intersection(names[len(ours) :]):
+        for index, container in enumerate(ours):
+            if container is not current[index]:
+                patch.replace(container, "spec", "initContainers", index)
         return
-    others = [found for found in current if found.get("name") not in wellknown.RESERVED_CONTAINERS]
+    others = [item for item in current if item.get("name") not in reserved]
     patch.replace([*ours, *others], "spec", "initContainers")
+
+
+def _settled(change: _Change, found: Mapping[str, Mapping[str, JSON]]) -> list[Mapping[str, JSON]]:
+    mounts = _service_account_mounts(change.subject)
+    ours = []
+    for container in change.sidecars.init_containers:
+        name = container["name"]
+        present = found.get(name)
+        as_configured = present is not None and _as_configured(change, change.sidecars.components[name])
+        ours.append(compare.settled(container, present, mounts, as_configured=as_configured))
+    return ours
+
+
+def _as_configured(change: _Change, component: str) -> bool:
+    """Whether the receipt records the image policy and resources that are configured now for a component."""
+    base = f"components.{component}."
+    ends = ("imagePullPolicy", *(f"resources.{a}.{b}" for a in ("requests", "limits") for b in ("cpu", "memory")))
+    return all(change.recorded.get(base + end) == change.settings.get(base + end) for end in ends)
 
 
 def _service_account_mounts(subject: Subject) -> list[JSON]:
@@ -176,39 +215,25 @@ def _service_account_mounts(subject: Subject) -> list[JSON]:
     return []
 
 
-def _with_mounts(container: Mapping[str, JSON], mounts: Sequence[JSON]) -> dict[str, JSON]:
-    if not mounts:
-        return dict(container)
-    return {**container, "volumeMounts": [*(container.get("volumeMounts") or ()), *mounts]}
+def _environment(patch: Patch, change: _Change) -> None:
+    for index, container in enumerate(change.subject.spec.get("containers") or ()):
+        name, values = container["name"], change.sidecars.environment
+        wanted = [{"name": key, "value": values[key]} for key in change.added.environment[name]]
+        ours = {*change.added.environment[name], *change.before.environment.get(name, ())}
+        keep = change.keeps_empty(f"env:{name}")
+        patch.settle(container.get("env"), wanted, "spec", "containers", index, "env", ours=ours, keep_empty=keep)
 
 
-def _environment(patch: Patch, subject: Subject, sidecars: Sidecars, added: Added) -> None:
-    for index, container in enumerate(subject.spec.get("containers") or ()):
-        current = container.get("env")
-        at = {entry.get("name"): place for place, entry in enumerate(current or ())}
-        missing = []
-        for name in added.environment.get(container["name"], ()):
-            entry = {"name": name, "value": sidecars.environment[name]}
-            if name not in at:
-                missing.append(entry)
-            elif current[at[name]] != entry:
-                patch.replace(entry, "spec", "containers", index, "env", at[name])
-        patch.append_all(current, missing, "spec", "containers", index, "env")
+def _volumes(patch: Patch, change: _Change) -> None:
+    ours = change.before.owned_volumes | set(change.added.volumes)
+    keep = change.keeps_empty("volumes")
+    current = change.subject.spec.get("volumes")
+    patch.settle(current, change.sidecars.volumes, "spec", "volumes", ours=ours, keep_empty=keep)
 
 
-def _volumes(patch: Patch, subject: Subject, sidecars: Sidecars) -> None:
-    current: Sequence[Mapping[str, JSON]] | None = subject.spec.get("volumes")
-    wanted = {volume["name"]: volume for volume in sidecars.volumes}
-    present = set()
-    stale = []
-    for index, volume in enumerate(current or ()):
-        name = volume.get("name", "")
-        if name in wanted:
-            present.add(name)
-            if volume != wanted[name]:
-                patch.replace(wanted[name], "spec", "volumes", index)
-        elif name.startswith(wellknown.RESERVED_VOLUME_PREFIX):
-            stale.append(index)
-    patch.append_all(current, [volume for name, volume in wanted.items() if name not in present], "spec", "volumes")
-    for index in reversed(stale):
-        patch.remove("spec", "volumes", index)
+def _pull_secrets(patch: Patch, change: _Change) -> None:
+    wanted = [{"name": name} for name in change.added.image_pull_secrets]
+    ours = {*change.added.image_pull_secrets, *change.before.image_pull_secrets}
+    keep = change.keeps_empty("imagePullSecrets")
+    current = change.subject.spec.get("imagePullSecrets")
+    patch.settle(current, wanted, "spec", "imagePullSecrets", ours=ours, keep_empty=keep)

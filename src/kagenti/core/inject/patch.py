@@ -1,7 +1,7 @@
 """JSON patch operations built from the received object: never a diff, never a typed round trip (RFC 6902, RFC 6901)."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 JSON = Any  # a part of a raw object, or an operation on it
@@ -47,12 +47,49 @@ class Patch:
             elif current[key] != value:
                 self.replace(value, *keys, key)
 
-    def append_all(self, current: Sequence[JSON] | None, items: Sequence[JSON], *keys: str | int) -> None:
-        """Appends items to a list; a missing list is added whole."""
-        if not items:
-            return
+    def settle(
+        self,
+        current: Sequence[Mapping[str, JSON]] | None,
+        wanted: Sequence[Mapping[str, JSON]],
+        *keys: str | int,
+        ours: Collection[str],
+        keep_empty: bool,
+    ) -> None:
+        """Makes a list of named entries hold the wanted ones and no other of ours; everybody else's stay as they are.
+
+        Nothing is written where that is so already. New ones stand behind the list; a missing list is added whole, and
+        one that ends up empty goes unless ``keep_empty``.
+        """
         if current is None:
-            self.add(list(items), *keys)
+            if wanted:
+                self.add(list(wanted), *keys)
             return
-        for item in items:
-            self.add(item, *keys, "-")
+        names = {entry["name"]: entry for entry in wanted}
+        found = [(index, entry.get("name")) for index, entry in enumerate(current) if entry.get("name") in ours]
+        standing = [name for _, name in found if name in names]
+        if (
+            standing != list(names)[: len(standing)]
+        ):  # another order, or one twice: written anew, as a first injection would
+            others = [entry for entry in current if entry.get("name") not in ours]
+            self.replace([*others, *wanted], *keys)
+            return
+        if not wanted and found and len(found) == len(current) and not keep_empty:
+            self.remove(*keys)
+            return
+        self._mend(current, names, found, *keys)
+        for entry in wanted[len(standing) :]:
+            self.add(entry, *keys, "-")
+
+    def _mend(
+        self,
+        current: Sequence[Mapping[str, JSON]],
+        names: Mapping[str, Mapping[str, JSON]],
+        found: Sequence[tuple[int, JSON]],
+        *keys: str | int,
+    ) -> None:
+        for index, name in found:
+            if name in names and current[index] != names[name]:
+                self.replace(names[name], *keys, index)
+        for index, name in reversed(found):
+            if name not in names:
+                self.remove(*keys, index)

@@ -1,10 +1,10 @@
 """The merge engine: cluster → namespace → workload over the built-in layer, with origin, authority, locks, revisions."""
 
-from kagenti.core.settings.consistency import inside
+from kagenti.core.settings.consistency import covers_path, inside
 from kagenti.core.settings.identity import WorkloadValues, values_for
 from kagenti.core.settings.identity_provider import CONFIG_INVALID
 from kagenti.core.settings.layer import BUILT_IN_LAYER, parse_layer
-from kagenti.core.settings.merge import LOCK_VIOLATION, UNAUTHORISED, under
+from kagenti.core.settings.merge import LOCK_VIOLATION, UNAUTHORISED
 from kagenti.core.settings.model import (
     Exemption,
     Finding,
@@ -13,9 +13,10 @@ from kagenti.core.settings.model import (
     Origin,
     ResolvedSettings,
     Source,
+    under,
 )
 from kagenti.core.settings.policy import MANDATORY_LOCKS, OPTIONAL, NamespacePolicy, namespace_policy, selects
-from kagenti.core.settings.resolver import Resolver, resolve
+from kagenti.core.settings.resolver import KnownNamespaces, Resolver, resolve
 from kagenti.core.settings.revision import canonical, digest, effective_class, live_part, restart_part, short
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "UNAUTHORISED",
     "Exemption",
     "Finding",
+    "KnownNamespaces",
     "Layer",
     "NamespacePolicy",
     "NamespaceRule",
@@ -36,6 +38,7 @@ __all__ = [
     "Source",
     "WorkloadValues",
     "canonical",
+    "covers_path",
     "digest",
     "effective_class",
     "inside",

@@ -1,16 +1,19 @@
-"""Values computed after the merge from merged inputs; each carries the origin ``derived from …`` of what it came from."""
+"""Values computed after the merge from merged inputs; each carries the origin ``derived from …`` of what it came from.
 
-from collections.abc import Mapping
+A lock on such a path computes it early, from what is merged down to the lock, so that the layers below cannot move it.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from kagenti.core.settings.merge import Merged
-from kagenti.core.settings.model import JSON, Origin
-from kagenti_api.v1alpha1.built_in import ENVOY_IMAGES
+from kagenti.core.settings.model import JSON, Merged, Origin, under
+from kagenti_api.v1alpha1.built_in import DERIVED, ENVOY_IMAGES
 
 KEYCLOAK: Final = "identity.clientRegistration.keycloak"
 VALIDATION: Final = "identity.inbound.validation"
 TEMPLATE: Final = f"{KEYCLOAK}.clientNameTemplate"
 _COMPONENTS: Final = ("proxyInit", "spiffeHelper", "clientRegistration", "envoyProxy")
+_DERIVABLE: Final = tuple(dict.fromkeys((*DERIVED, *(f"components.{name}.image" for name in _COMPONENTS))))
 _PREFIX: Final = "{{.Namespace}}/"
 
 
@@ -35,6 +38,18 @@ def realm_urls(values: Mapping[str, JSON]) -> dict[str, str]:
     }
 
 
+def pin(merged: Merged, locked: Sequence[str]) -> None:
+    """Makes the derived values under these locked paths fast as they are now."""
+    paths = [path for path in _DERIVABLE if any(under(path, subtree) for subtree in locked)]
+    if not paths:
+        return
+    ahead = Merged(values=dict(merged.values), origins=dict(merged.origins), pinned=set(merged.pinned))
+    derive(ahead)
+    merged.values.update({path: ahead.values[path] for path in paths})
+    merged.origins.update({path: ahead.origins[path] for path in paths})
+    merged.pinned.update(paths)
+
+
 def _default(merged: Merged, path: str, value: JSON, origin: Origin) -> None:
     if path not in merged.values:
         merged.values[path] = value
@@ -57,6 +72,8 @@ def _images(merged: Merged) -> None:
     origin = merged.origins["injection.imageRegistry"]
     for component in _COMPONENTS:
         path = f"components.{component}.image"
+        if path in merged.pinned:
+            continue
         if merged.origins[path].source.layer == "built-in" or merged.origins[path].derived_from:
             merged.values[path] = mirrored(merged.values[path], mirror)
             merged.origins[path] = Origin(origin.source, path, derived_from=origin.path)
@@ -69,10 +86,14 @@ def mirrored(image: str, registry: str) -> str:
 
 
 def _client_name(merged: Merged) -> None:
-    """Keeps client names of lower layers inside their namespace: the name also names the realm's audience scope."""
+    """Keeps client names of lower layers inside their namespace: the name also names the realm's audience scope.
+
+    Decided here, not at expansion, so that the name's revision and the receipt know it; the layer's object says which
+    namespace that is.
+    """
     origin = merged.origins[TEMPLATE]
-    template = merged.values[TEMPLATE]
-    if origin.source.layer in ("built-in", "cluster") or template.startswith(_PREFIX):
+    template, namespace = merged.values[TEMPLATE], origin.source.namespace
+    if origin.source.layer in ("built-in", "cluster") or template.startswith((_PREFIX, f"{namespace or _PREFIX}/")):
         return
     merged.values[TEMPLATE] = _PREFIX + template
     merged.origins[TEMPLATE] = Origin(origin.source, TEMPLATE, derived_from=TEMPLATE)

@@ -20,7 +20,8 @@ class WorkloadValues:
     """The derived values that depend on the workload.
 
     ``client_name`` is an env value: a literal ``$`` is escaped, and ``$(POD_NAME)`` stands for the pod's name, unknown
-    at admission. ``audience`` is the inbound audience with ``self`` replaced by the client id.
+    at admission. The others are plain text. ``audience`` is the inbound audience with ``self`` replaced by the client
+    id; ``client_id`` holds ``$(POD_NAME)`` where one client per pod is registered without SPIFFE.
     """
 
     client_name: str
@@ -34,15 +35,14 @@ class WorkloadValues:
 def values_for(settings: ResolvedSettings, *, owner: WorkloadRef, service_account: str) -> WorkloadValues:
     """Returns the values of one workload; a standalone pod that has no name yet is called by its kind."""
     template = settings.text(TEMPLATE)
-    name = expand(template, owner)
     spiffe = settings.flag("identity.spiffe.enabled")
     trust_domain = settings.text("identity.spiffe.trustDomain")
     spiffe_id = f"spiffe://{trust_domain}/ns/{owner.namespace}/sa/{service_account}" if spiffe else ""
-    client_id = spiffe_id or name
+    client_id = spiffe_id or expand(template, owner)
     audience = settings.text(f"{VALIDATION}.audience")
     attributes = settings.get("trace.resourceAttributes") or {}
     return WorkloadValues(
-        client_name=name,
+        client_name=expand(template, owner, dollar="$$"),
         client_id=client_id,
         audience=client_id if audience == "self" else audience,
         service_name=attributes.get(_SERVICE_NAME) or owner.name or owner.kind.lower(),
@@ -58,12 +58,18 @@ def _notes(template: str) -> tuple[Finding, ...]:
     return (Finding("ClientPerPod", message, TEMPLATE),)
 
 
-def expand(template: str, owner: WorkloadRef) -> str:
-    """Returns the template with its placeholders replaced, as an env value (Kubernetes: ``$$`` is a literal ``$``)."""
+def expand(template: str, owner: WorkloadRef, *, dollar: str = "$") -> str:
+    """Returns the template with its placeholders replaced.
+
+    Args:
+        template: Of the closed grammar.
+        owner: The workload.
+        dollar: What a literal ``$`` becomes: ``$$`` for an env value (Kubernetes, "Dependent environment variables").
+    """
     values = {
         "Namespace": owner.namespace,
         "WorkloadName": owner.name or owner.kind.lower(),
         "WorkloadKind": owner.kind,
         "PodName": "$(POD_NAME)",
     }
-    return _PLACEHOLDER.sub(lambda found: values[found[1]] if found[1] else "$$", template)
+    return _PLACEHOLDER.sub(lambda found: values[found[1]] if found[1] else dollar, template)

@@ -1,6 +1,6 @@
 """A manifest of one of our kinds → one layer: validated once, flattened to the leaves that it sets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -10,7 +10,7 @@ from kagenti.core.settings.model import JSON, Exemption, Layer, LayerName, Names
 from kagenti.core.workload import group_of
 from kagenti.errors import ManifestError
 from kagenti_api.v1alpha1.built_in import BUILT_IN
-from kagenti_api.v1alpha1.fields import LAYERED_FIELDS, SETTING_PATHS
+from kagenti_api.v1alpha1.fields import DELEGABLE_PATHS, LAYERED_FIELDS, LOCKABLE_PATHS
 from kagenti_api.v1alpha1.settings import RuntimeSettings
 
 _LONGEST_QUOTE: Final = 80  # characters of a wrong value that an error quotes
@@ -34,8 +34,8 @@ def parse_layer(layer: LayerName, manifest: Mapping[str, JSON]) -> Layer:
     return Layer(
         source=source,
         values=MappingProxyType(dict(leaves(spec))),
-        locked=_paths(policy, "locked", source),
-        delegated=_paths(policy, "delegated", source),
+        locked=_paths(policy, "locked", source, LOCKABLE_PATHS),
+        delegated=_paths(policy, "delegated", source, DELEGABLE_PATHS),
         identity_providers=tuple(policy.get("identityProviders") or ()),
         created=metadata.get("creationTimestamp") or "",
         mandatory=policy.get("injection") == "Mandatory",
@@ -52,7 +52,16 @@ def leaves(spec: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
             if node is None:
                 break
         else:
-            yield field.path, node
+            yield field.path, whole(node)
+
+
+def whole(value: JSON) -> JSON:
+    """Returns JSON with 8080 for 8080.0: one number, which the API server stores in the short form."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: whole(item) for key, item in value.items()}
+    return [whole(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 BUILT_IN_LAYER: Final = Layer(source=Source("built-in"), values=MappingProxyType(dict(leaves(BUILT_IN))))
@@ -70,11 +79,11 @@ def _validate(spec: JSON, source: Source) -> None:
         raise _fault(source, path, first.get("input"), first["msg"]) from problem
 
 
-def _paths(policy: Mapping[str, JSON], key: str, source: Source) -> tuple[str, ...]:
+def _paths(policy: Mapping[str, JSON], key: str, source: Source, allowed: Collection[str]) -> tuple[str, ...]:
     paths = policy.get(key) or []
     for path in paths:
-        if path not in SETTING_PATHS:
-            raise _fault(source, f"spec.policy.{key}", path, "is not the path of a setting")
+        if path not in allowed:
+            raise _fault(source, f"spec.policy.{key}", path, f"is not the path of a setting that can be {key}")
     return tuple(paths)
 
 

@@ -5,11 +5,11 @@ own kinds was not there to refuse it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
+from kagenti.core.settings import derive
 from kagenti.core.settings.layer import BUILT_IN_LAYER
-from kagenti.core.settings.model import JSON, LAYER_ORDER, Finding, Layer, Origin, Source
+from kagenti.core.settings.model import JSON, LAYER_ORDER, Finding, Layer, Merged, Origin, Source, under
 from kagenti.core.settings.policy import MANDATORY_LOCKS, NamespacePolicy
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 
@@ -18,22 +18,10 @@ UNAUTHORISED: Final = "Unauthorised"
 RULES: Final = "identity.outbound.tokenExchange.destinationRules"
 
 
-@dataclass(slots=True)
-class Merged:
-    """The merge as it grows: leaves, where they come from, and what had no effect."""
-
-    values: dict[str, JSON] = field(default_factory=dict)
-    origins: dict[str, Origin] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-
-
-def under(path: str, subtree: str) -> bool:
-    """Whether a path is a subtree's root or lies below it."""
-    return path == subtree or path.startswith(subtree + ".")
-
-
 def lock_on(path: str, above: Sequence[tuple[str, Source]]) -> Source | None:
     """Returns who locks that path, the highest first; None where it is free."""
+    if not LAYERED_FIELDS[path].mark.lockable:
+        return None
     return next((source for subtree, source in above if under(path, subtree)), None)
 
 
@@ -44,7 +32,9 @@ def merge(layers: Sequence[Layer], *, policy: NamespacePolicy) -> Merged:
     locks: list[tuple[str, Source]] = []
     delegated = next((layer.delegated for layer in layers if layer.source.layer == "cluster"), ())
     for layer in layers:
-        _take(merged, _effective(merged, layer, locks=locks, delegated=delegated), layer.source)
+        merged.effective[layer.source] = _effective(merged, layer, locks=locks, delegated=delegated)
+        _take(merged, merged.effective[layer.source], layer.source)
+        derive.pin(merged, layer.locked)
         locks += [(path, layer.source) for path in layer.locked]
         locks += _mandatory_locks(layer, policy)
     return merged

@@ -26,6 +26,11 @@ class Source:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
+def under(path: str, subtree: str) -> bool:
+    """Whether a path is a subtree's root or lies below it."""
+    return path == subtree or path.startswith(subtree + ".")
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where one value of the result comes from; ``derived_from`` is set for values computed after the merge."""
@@ -85,6 +90,7 @@ class ResolvedSettings:
 
     ``errors`` is not empty when the result is inconsistent: such settings must not be used to inject
     (reason ConfigInvalid). ``findings`` are values that a lock or missing authority made ineffective, and notes.
+    ``pinned`` are derived values that a lock made fast: they do not move with what a lower layer, or a pod, says.
     ``restart_json`` is the restart part as canonical JSON, made once for every receipt that carries it.
     """
 
@@ -96,6 +102,7 @@ class ResolvedSettings:
     restart_revision: str = ""
     layers: tuple[Source, ...] = field(default=())
     restart_json: bytes = b""
+    pinned: frozenset[str] = frozenset()
 
     def __getitem__(self, path: str) -> JSON:
         """Returns the value at that path; raises KeyError for a path that has no value."""
@@ -120,3 +127,17 @@ class ResolvedSettings:
     def items(self, path: str) -> tuple[JSON, ...]:
         """Returns a list setting; empty where no layer gives one."""
         return tuple(self.values.get(path) or ())
+
+
+@dataclass(slots=True)
+class Merged:
+    """The merge as it grows: leaves, where they come from, what had no effect, and what of each layer had one.
+
+    ``pinned`` are derived values that a lock made fast before the layers below it were merged.
+    """
+
+    values: dict[str, JSON] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    effective: dict[Source, Mapping[str, JSON]] = field(default_factory=dict)
+    pinned: set[str] = field(default_factory=set)

@@ -34,7 +34,8 @@ def for_pod(resolved: ResolvedSettings, restart: Mapping[str, JSON]) -> Resolved
     values |= {path: value for path, value in built_from.items() if path in fixed}
     for path, url in realm_urls(values).items():
         origin = resolved.origins.get(path)
-        if path not in fixed and origin is not None and origin.derived_from:
+        free = path not in fixed and path not in resolved.pinned
+        if free and origin is not None and origin.derived_from:
             values[path] = url
     if not same_tracer(built_from[EXPORTERS], values[EXPORTERS]):
         # The tracer in the pod's listeners is what it is: it keeps its collector until the pod is replaced.

@@ -1,6 +1,7 @@
 """resolve: layers in, resolved settings out; and a memo of it, so that the hot path is a dictionary lookup."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -8,10 +9,11 @@ from kagenti.core.settings import consistency, identity_provider, revision
 from kagenti.core.settings.derive import derive
 from kagenti.core.settings.layer import BUILT_IN_LAYER
 from kagenti.core.settings.merge import in_order, merge
-from kagenti.core.settings.model import Layer, ResolvedSettings, Source
+from kagenti.core.settings.model import Layer, ResolvedSettings
 from kagenti.core.settings.policy import OPTIONAL, NamespacePolicy
 
-_ROOM: Final = 8192
+# About 20 KiB each; a workload that is not remembered costs one merge, a fraction of a millisecond.
+_ROOM: Final = 2048
 
 
 def resolve(
@@ -21,7 +23,7 @@ def resolve(
     *,
     policy: NamespacePolicy | None = None,
     cluster_domain: str = "cluster.local",
-    namespaces: Collection[str] = (),
+    namespaces: Container[str] = (),
 ) -> ResolvedSettings:
     """Merges the layers that exist over the built-in one; a pure function of its inputs.
 
@@ -42,19 +44,51 @@ def resolve(
         live_revision=revision.digest(revision.part(merged.values, "live", "both")),
         restart_revision=revision.hashed(restart_json),
         restart_json=restart_json,
+        pinned=frozenset(merged.pinned),
         layers=(BUILT_IN_LAYER.source, *(layer.source for layer in layers)),
     )
 
 
-_Key = tuple[Source | None, Source | None, Source | None, NamespacePolicy | None]
+class KnownNamespaces:
+    """The namespaces of a cluster as a container that remembers what it was asked."""
+
+    def __init__(self, exists: Callable[[str], bool]) -> None:
+        self._exists = exists
+        self.answers: dict[str, bool] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return self.answers.setdefault(str(name), self._exists(str(name)))
+
+
+_Name = tuple[str, str] | None
+_Key = tuple[_Name, _Name, _Name, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """One remembered result, the very layers that it was made of, and what it assumes of namespaces."""
+
+    layers: tuple[Layer | None, ...]
+    policy: NamespacePolicy | None
+    namespaces: Mapping[str, bool]
+    settings: ResolvedSettings
 
 
 class Resolver:
-    """Remembers results by the versions of the layers; the one unused for longest goes first."""
+    """Remembers one result for each set of layers, whatever their versions; the one unused for longest goes first.
 
-    def __init__(self, *, cluster_domain: str = "cluster.local", room: int = _ROOM) -> None:
-        self._cluster_domain, self._room = cluster_domain, room
-        self._known: dict[_Key, tuple[tuple[Layer | None, ...], ResolvedSettings]] = {}
+    A new version of a layer takes the place of the old one: nobody can fill the memory by editing one object.
+    """
+
+    def __init__(
+        self,
+        *,
+        cluster_domain: str = "cluster.local",
+        is_namespace: Callable[[str], bool] = lambda _: False,
+        room: int = _ROOM,
+    ) -> None:
+        self._cluster_domain, self._is_namespace, self._room = cluster_domain, is_namespace, room
+        self._known: dict[_Key, _Known] = {}
 
     def resolve(
         self,
@@ -64,19 +98,25 @@ class Resolver:
         *,
         policy: NamespacePolicy | None = None,
     ) -> ResolvedSettings:
-        """Returns what ``resolve`` returns for these layers."""
+        """Returns what ``resolve`` returns for these layers and the namespaces that exist now."""
         layers = (cluster, namespace, runtime)
-        key = (_source(cluster), _source(namespace), _source(runtime), policy)
-        found = self._known.get(key)
-        # The very same layer objects: files and tests have no resource versions to tell two contents apart.
-        if found is not None and all(a is b for a, b in zip(found[0], layers, strict=True)):
-            return found[1]
-        settings = resolve(*layers, policy=policy, cluster_domain=self._cluster_domain)
+        key = (_name(cluster), _name(namespace), _name(runtime), policy is not None and policy.mandatory)
+        found = self._known.pop(key, None)
+        if found is not None and found.policy == policy and self._holds(found, layers):
+            self._known[key] = found
+            return found.settings
+        asked = KnownNamespaces(self._is_namespace)
+        settings = resolve(*layers, policy=policy, cluster_domain=self._cluster_domain, namespaces=asked)
         if len(self._known) >= self._room:
             self._known.pop(next(iter(self._known)))
-        self._known[key] = (layers, settings)
+        self._known[key] = _Known(layers, policy, asked.answers, settings)
         return settings
 
+    def _holds(self, found: _Known, layers: tuple[Layer | None, ...]) -> bool:
+        """Whether a result is about the very same layers (files have no versions) and namespaces that still are so."""
+        same = all(a is b for a, b in zip(found.layers, layers, strict=True))
+        return same and all(self._is_namespace(name) is exists for name, exists in found.namespaces.items())
 
-def _source(layer: Layer | None) -> Source | None:
-    return layer.source if layer is not None else None
+
+def _name(layer: Layer | None) -> _Name:
+    return (layer.source.namespace, layer.source.name) if layer is not None else None

@@ -6,6 +6,7 @@ from typing import Final
 
 import orjson
 
+from kagenti.core.settings.layer import whole
 from kagenti.core.settings.model import JSON, ResolvedSettings
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 from kagenti_api.v1alpha1.marks import Class
@@ -39,7 +40,7 @@ def restart_part(settings: ResolvedSettings) -> dict[str, JSON]:
 
 def canonical(value: JSON) -> bytes:
     """Returns JSON with sorted keys, no spaces, and whole numbers without a fraction (1.0 and 1 are one value)."""
-    return orjson.dumps(_whole(value), option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(whole(value), option=orjson.OPT_SORT_KEYS)
 
 
 def digest(value: JSON) -> str:
@@ -55,11 +56,3 @@ def hashed(content: bytes) -> str:
 def short(revision: str) -> str:
     """Returns a revision for display."""
     return revision[:_SHORT]
-
-
-def _whole(value: JSON) -> JSON:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {key: _whole(item) for key, item in value.items()}
-    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,6 +1,33 @@
 """Resolved settings → the containers, volumes, files and environment that a pod gets. Decides nothing about the pod."""
 
-from kagenti.core.sidecars.build import LAYOUT, Row, Sidecars, build
-from kagenti.core.sidecars.ports import Bypass, declared, opaque_probes, parse_ports, probe_bypasses
+from kagenti.core.sidecars.build import LAYOUT, LAYOUTS, RESERVED_CONTAINERS, Layout, Row, Sidecars, build
+from kagenti.core.sidecars.ports import (
+    Bypass,
+    OpaqueProbe,
+    Placed,
+    app_containers,
+    declared,
+    opaque_probes,
+    probe_bypasses,
+    running,
+)
+from kagenti.core.sidecars.volumes import RESERVED as RESERVED_VOLUMES
 
-__all__ = ["LAYOUT", "Bypass", "Row", "Sidecars", "build", "declared", "opaque_probes", "parse_ports", "probe_bypasses"]
+__all__ = [
+    "LAYOUT",
+    "LAYOUTS",
+    "RESERVED_CONTAINERS",
+    "RESERVED_VOLUMES",
+    "Bypass",
+    "Layout",
+    "OpaqueProbe",
+    "Placed",
+    "Row",
+    "Sidecars",
+    "app_containers",
+    "build",
+    "declared",
+    "opaque_probes",
+    "probe_bypasses",
+    "running",
+]

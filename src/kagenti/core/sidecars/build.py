@@ -1,7 +1,8 @@
 """The table of injected containers, and what follows from it. Another layout of containers is another table."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,16 +17,29 @@ from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a container or volume as Kubernetes knows it
 _ENVOY_PATHS: Final = ("identity.inbound.enabled", "identity.outbound.tokenExchange.enabled")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One injected container: its component, when it is there, and how it is built. The order is the start order."""
+    """One injected container: its component, when it is there, and how it is built. The order is the start order.
+
+    The flags say what the rest of the code asks of a container, so that nothing asks for its name: it ``proxies``
+    (serves the intercepted ports), ``redirects`` (sends the pod's traffic to the one that proxies), ``identifies``
+    (keeps SVIDs under /opt), ``registers`` (waits for an SVID where SPIFFE is on).
+    """
 
     component: str
     name: str
     when: Callable[[ResolvedSettings], bool]
     build: Callable[[Plan], dict[str, JSON]]
+    proxies: bool = False
+    redirects: bool = False
+    identifies: bool = False
+    registers: bool = False
+
+
+Layout = tuple[Row, ...]
 
 
 def _identity(settings: ResolvedSettings) -> bool:
@@ -38,38 +52,62 @@ def _proxied(settings: ResolvedSettings) -> bool:
     return wanted or bool(settings.items("trace.exporters"))
 
 
-LAYOUT: Final[tuple[Row, ...]] = (
+LAYOUT: Final[Layout] = (
     Row(
         "spiffeHelper",
         wellknown.SPIFFE_HELPER,
         lambda settings: _identity(settings) and settings.flag("identity.spiffe.enabled"),
         containers.spiffe_helper,
+        identifies=True,
     ),
     Row(
         "clientRegistration",
         wellknown.CLIENT_REGISTRATION,
         lambda settings: _identity(settings) and not settings.text(f"{REGISTRATION}.credentialsSecret"),
         containers.client_registration,
+        registers=True,
     ),
-    Row("envoyProxy", wellknown.ENVOY_PROXY, _proxied, containers.envoy_proxy),
-    Row("proxyInit", wellknown.PROXY_INIT, _proxied, containers.proxy_init),
+    Row("envoyProxy", wellknown.ENVOY_PROXY, _proxied, containers.envoy_proxy, proxies=True),
+    Row("proxyInit", wellknown.PROXY_INIT, _proxied, containers.proxy_init, redirects=True),
 )
 """spiffe-helper → client-registration → envoy-proxy → proxy-init, then the user's own init containers (spec 04)."""
+
+LAYOUTS: Final[tuple[Layout, ...]] = (LAYOUT,)
+"""Every layout that a pod of any version may carry."""
+
+
+def reserved_by(layouts: Iterable[Layout]) -> frozenset[str]:
+    """Returns the container names of these layouts, which nobody else may use."""
+    return frozenset(row.name for layout in layouts for row in layout)
+
+
+RESERVED_CONTAINERS: Final = reserved_by(LAYOUTS)
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecars:
-    """Everything a pod gets, in the form in which it gets it. ``environment`` is for the app's containers."""
+    """Everything a pod gets, in the form in which it gets it. ``environment`` is for the app's containers.
+
+    ``components`` is container → component, ``reserved`` the names that are ours in this pod, ``port_mapping`` and
+    ``bypasses`` None where inbound traffic is not validated, ``waits_for`` what a container would wait for in vain,
+    ``invalid`` what came out with a control character.
+    """
 
     init_containers: tuple[dict[str, JSON], ...] = ()
+    components: Mapping[str, str] = field(default_factory=dict)
+    reserved: frozenset[str] = RESERVED_CONTAINERS
     volumes: tuple[dict[str, JSON], ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     file_hashes: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     image_pull_secrets: tuple[str, ...] = ()
-    port_mapping: Mapping[int, int] = field(default_factory=dict)
-    bypasses: tuple[tuple[str, int], ...] = ()
+    proxied: bool = False
+    port_mapping: Mapping[int, int] | None = None
+    bypasses: tuple[tuple[str, int], ...] | None = None
+    inbound_excluded: tuple[int, ...] = ()
+    waits_for: str = ""
+    invalid: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -90,40 +128,82 @@ def build(
     values: WorkloadValues,
     installation: Installation,
     locked: Sequence[str] = (),
-    layout: Sequence[Row] = LAYOUT,
+    layout: Layout = LAYOUT,
 ) -> Sidecars:
     """Returns what this pod gets.
 
     ``locked`` are setting paths that bind the pod's own labels and annotations (locks, Mandatory).
     """
-    rows = [row for row in layout if row.when(settings) and _wanted(row, settings, subject, locked)]
-    names = {row.name for row in rows}
-    if wellknown.ENVOY_PROXY not in names:
-        rows = [row for row in rows if row.name != wellknown.PROXY_INIT]  # redirecting to nothing would cut the pod off
+    rows = _rows(layout, settings, subject, locked)
+    if not rows:
+        return Sidecars()
     plan = Plan(
-        settings=settings,
-        values=values,
+        settings,
+        values,
         outbound_excluded=ports.excluded(settings, subject, inbound=False, locked=locked),
         inbound_excluded=ports.excluded(settings, subject, inbound=True, locked=locked),
     )
-    made = tuple(row.build(plan) for row in rows)
-    if not made:
-        return Sidecars()
+    reserved = RESERVED_CONTAINERS | reserved_by([layout])
+    return _assembled(rows, plan, subject, reserved, installation=installation, locked=locked)
+
+
+def _assembled(
+    rows: Layout,
+    plan: Plan,
+    subject: Subject,
+    reserved: frozenset[str],
+    *,
+    installation: Installation,
+    locked: Sequence[str],
+) -> Sidecars:
+    settings, made = plan.settings, tuple(row.build(plan) for row in rows)
     mounted = {mount["name"] for container in made for mount in container.get("volumeMounts") or ()}
-    bypasses = tuple(dict.fromkeys((bypass.path, bypass.port) for bypass in ports.probe_bypasses(subject)))
     files = storage.files(plan, mounted, installation=installation)
+    annotations, given = environment.annotations(settings), environment.environment(settings, plan.values)
+    mapping, bypasses = _inbound(rows, settings, ports.running(ports.app_containers(subject, reserved)))
     return Sidecars(
         init_containers=made,
+        components={container["name"]: row.component for row, container in zip(rows, made, strict=True)},
+        reserved=reserved,
         volumes=tuple(storage.volumes(plan, mounted)),
         files=files,
         file_hashes={key: hashlib.sha256(text.encode()).hexdigest() for key, text in files.items()},
-        annotations=environment.annotations(settings),
-        environment=environment.environment(settings, values),
+        annotations=annotations,
+        environment=given,
         image_pull_secrets=settings.items("injection.imagePullSecrets"),
-        port_mapping=ports.mapping(settings, subject) if wellknown.ENVOY_PROXY in names else {},
-        bypasses=bypasses if wellknown.ENVOY_PROXY in names else (),
-        warnings=(*environment.warnings(settings), *(note.message for note in values.notes)),
+        proxied=any(row.proxies for row in rows),
+        port_mapping=mapping,
+        bypasses=bypasses,
+        inbound_excluded=tuple(plan.inbound_excluded),
+        waits_for=_waits_for(rows, settings),
+        invalid=tuple(_invalid(made, {**annotations, **given})),
+        warnings=tuple(_warnings(rows, plan, subject, locked)),
     )
+
+
+def _inbound(
+    rows: Layout, settings: ResolvedSettings, app: Sequence[ports.Placed]
+) -> tuple[Mapping[int, int] | None, tuple[tuple[str, int], ...] | None]:
+    """Returns port mapping and probe bypasses; None for both where inbound traffic is not validated."""
+    validated = _identity(settings) and settings.flag("identity.inbound.enabled")
+    if not validated or not any(row.proxies for row in rows):
+        return None, None
+    bypasses = dict.fromkeys((found.path, found.port) for found in ports.probe_bypasses(app))
+    return ports.mapping(settings, ports.declared(app)), tuple(bypasses)
+
+
+def _warnings(rows: Layout, plan: Plan, subject: Subject, locked: Sequence[str]) -> Iterator[str]:
+    yield from environment.warnings(plan.settings)
+    yield from (note.message for note in plan.values.notes)
+    if any(row.redirects for row in rows):
+        yield from ports.exclusion_notes(subject, locked=locked)
+
+
+def _rows(layout: Layout, settings: ResolvedSettings, subject: Subject, locked: Sequence[str]) -> Layout:
+    rows = tuple(row for row in layout if row.when(settings) and _wanted(row, settings, subject, locked))
+    if any(row.proxies for row in rows):
+        return rows
+    return tuple(row for row in rows if not row.redirects)  # redirecting to nothing would cut the pod off
 
 
 def _wanted(row: Row, settings: ResolvedSettings, subject: Subject, locked: Sequence[str]) -> bool:
@@ -133,3 +213,24 @@ def _wanted(row: Row, settings: ResolvedSettings, subject: Subject, locked: Sequ
         return False
     label = wellknown.COMPONENT_OPT_OUT_LABELS.get(row.component, "")
     return path in locked or subject.labels.get(label) != "false"
+
+
+def _waits_for(rows: Layout, settings: ResolvedSettings) -> str:
+    """Returns what is missing where a container needs SVIDs and nothing keeps them; it would wait for ever."""
+    if not (_identity(settings) and settings.flag("identity.spiffe.enabled")) or any(row.identifies for row in rows):
+        return ""
+    if any(row.registers for row in rows):
+        return "client registration waits for an SVID"
+    federated = settings.text(f"{REGISTRATION}.authType") == "federated-jwt"
+    return "token exchange authenticates by an SVID" if federated and any(row.proxies for row in rows) else ""
+
+
+def _invalid(made: Iterable[Mapping[str, JSON]], given: Mapping[str, str]) -> Iterator[str]:
+    """Yields the env entries and annotations whose value has a control character, whichever setting it came by."""
+    for container in made:
+        for entry in container.get("env") or ():
+            if _CONTROL.search(entry.get("value", "")):
+                yield f"{entry['name']} of container {container['name']!r}"
+    for name, value in given.items():
+        if _CONTROL.search(value):
+            yield name

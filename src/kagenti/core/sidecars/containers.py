@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kagenti.core import envoy
 from kagenti.core.settings import WorkloadValues
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.sidecars import scripts
+from kagenti.core.sidecars.environment import env_literal
 from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a container, volume or env entry as Kubernetes knows it
@@ -23,6 +23,9 @@ _HELPER_USER: Final = 1000
 _SHARED_GROUP: Final = 1337  # what /opt and /shared are readable by
 _TERMINATION: Final = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
 _WORKLOAD_API: Final = "/spiffe-workload-api"
+_TOKENS: Final = "/var/run/secrets/kagenti"  # a folder, not a password
+_NODE: Final = "$(POD_NAMESPACE)/$(POD_NAME)/$(POD_UID)"
+_PROCESSOR_PORT: Final = 9090  # fixed in the go-processor (reference: authbridge-contract section 1.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,17 @@ def _hardened(user: int, group: int) -> dict[str, JSON]:
     }
 
 
+def authenticates_by_token(settings: ResolvedSettings) -> bool:
+    """Whether the client authenticates by a projected service-account token: federated-jwt without SPIFFE."""
+    federated = settings.text(f"{REGISTRATION}.authType") == "federated-jwt"
+    return federated and not settings.flag("identity.spiffe.enabled")
+
+
+def _literals(values: Mapping[str, str]) -> list[dict[str, JSON]]:
+    """Returns env entries of values that are already env values; empty ones count as missing (reference 1.3)."""
+    return [{"name": name, "value": value} for name, value in values.items() if value]
+
+
 def _field(name: str, path: str) -> dict[str, JSON]:
     return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
@@ -103,42 +117,48 @@ def spiffe_helper(plan: Plan) -> dict[str, JSON]:
 
 def client_registration(plan: Plan) -> dict[str, JSON]:
     """Registers the OAuth client, visibly (reference: authbridge-contract section 1.3)."""
-    keycloak, settings = f"{REGISTRATION}.keycloak", plan.settings
-    secret = settings.text(f"{keycloak}.adminCredentialsSecret")
-    spiffe = plan.on("identity.spiffe.enabled")
-    literal = {
-        "SPIRE_ENABLED": "true" if spiffe else "false",
-        "CLIENT_NAME": plan.values.client_name,
-        "KEYCLOAK_URL": settings.text(f"{keycloak}.url"),
-        "KEYCLOAK_REALM": settings.text(f"{keycloak}.realm"),
-        "KEYCLOAK_TOKEN_EXCHANGE_ENABLED": "true" if plan.on(f"{keycloak}.tokenExchangeEnabled") else "false",
-        "PLATFORM_CLIENT_IDS": ",".join(settings.items(f"{keycloak}.platformClientIds")),
-        "CLIENT_AUTH_TYPE": settings.text(f"{REGISTRATION}.authType"),
-        "SPIFFE_IDP_ALIAS": settings.text(f"{REGISTRATION}.idpAlias"),
-        "SECRET_FILE_PATH": "/shared/client-secret.txt",
-        "ADMIN_SECRET": secret,
-    }
-    env = [_field("POD_NAME", "metadata.name")]
-    env += [{"name": name, "value": value} for name, value in literal.items() if value]
-    for key in ("KEYCLOAK_ADMIN_USERNAME", "KEYCLOAK_ADMIN_PASSWORD"):
-        env.append({"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": True}}})
     ready = {"exec": {"command": ["test", "-f", "/shared/registered"]}}
-    mounts = [_mount(wellknown.SVID_VOLUME, "/opt", read_only=True)] if spiffe else []
+    svid = [_mount(wellknown.SVID_VOLUME, "/opt", read_only=True)] if plan.on("identity.spiffe.enabled") else []
     return _container(
         plan,
         "clientRegistration",
         wellknown.CLIENT_REGISTRATION,
         command=["/bin/sh", "-c", scripts.REGISTER],
-        env=env,
+        env=_registration_env(plan),
         restartPolicy="Always",
         readinessProbe=_probe(ready, period=5, failures=3),
         securityContext=_hardened(_HELPER_USER, _SHARED_GROUP),
-        volumeMounts=[*mounts, _mount(wellknown.SHARED_VOLUME, "/shared")],
+        volumeMounts=[*svid, _mount(wellknown.SHARED_VOLUME, "/shared")],
     )
 
 
+def _registration_env(plan: Plan) -> list[dict[str, JSON]]:
+    keycloak, settings = f"{REGISTRATION}.keycloak", plan.settings
+    secret = settings.text(f"{keycloak}.adminCredentialsSecret")
+    literal = {
+        "SPIRE_ENABLED": "true" if plan.on("identity.spiffe.enabled") else "false",
+        "CLIENT_NAME": plan.values.client_name,  # an env value already: $(POD_NAME) is meant
+        "KEYCLOAK_URL": env_literal(settings.text(f"{keycloak}.url")),
+        "KEYCLOAK_REALM": env_literal(settings.text(f"{keycloak}.realm")),
+        "KEYCLOAK_TOKEN_EXCHANGE_ENABLED": "true" if plan.on(f"{keycloak}.tokenExchangeEnabled") else "false",
+        "PLATFORM_CLIENT_IDS": env_literal(",".join(settings.items(f"{keycloak}.platformClientIds"))),
+        "CLIENT_AUTH_TYPE": settings.text(f"{REGISTRATION}.authType"),
+        "SPIFFE_IDP_ALIAS": env_literal(settings.text(f"{REGISTRATION}.idpAlias")),
+        "SECRET_FILE_PATH": "/shared/client-secret.txt",
+        "ADMIN_SECRET": env_literal(secret),
+    }
+    credentials = [
+        {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": True}}}
+        for key in ("KEYCLOAK_ADMIN_USERNAME", "KEYCLOAK_ADMIN_PASSWORD")
+    ]
+    return [_field("POD_NAME", "metadata.name"), *_literals(literal), *credentials]
+
+
 def envoy_proxy(plan: Plan) -> dict[str, JSON]:
-    """Envoy; ready once the first snapshot is applied (spec 04, order contract)."""
+    """Envoy; ready once the first snapshot is applied (spec 04, order contract).
+
+    With AuthBridge our own script starts processor and Envoy: the image's entrypoint gives every pod one node id.
+    """
     uid = plan.settings.number(f"{INTERCEPTION}.proxyUid")
     ready = {"httpGet": {"path": "/ready", "port": wellknown.STATUS_PORT, "scheme": "HTTP"}}
     ports = [
@@ -146,44 +166,42 @@ def envoy_proxy(plan: Plan) -> dict[str, JSON]:
         ("envoy-inbound", plan.settings.number(f"{INTERCEPTION}.inboundProxyPort")),
         ("envoy-status", wellknown.STATUS_PORT),
     ]
-    mounts = [
-        _mount(config_volume(wellknown.ENVOY_PROXY), "/etc/envoy", read_only=True),
-        _mount(wellknown.TOKEN_VOLUME, "/var/run/secrets/kagenti", read_only=True),
-    ]
-    if plan.on("identity.enabled"):
-        mounts.append(_mount(wellknown.SHARED_VOLUME, "/shared", read_only=True))
-        if plan.on("identity.spiffe.enabled"):
-            mounts.append(_mount(wellknown.SVID_VOLUME, "/opt", read_only=True))
     bridge = plan.settings.text("injection.tokenExchange") == "AuthBridge"
     if bridge:
-        mounts.append(_mount(config_volume("authproxy"), "/etc/authproxy", read_only=True))
+        ports.append(("ext-proc", _PROCESSOR_PORT))
     return _container(
         plan,
         "envoyProxy",
         wellknown.ENVOY_PROXY,
-        **({} if bridge else {"args": _arguments()}),
+        **({"command": ["/bin/sh", "-c", scripts.BRIDGE]} if bridge else {"args": _arguments()}),
         env=[*_node_env(), *(_bridge_env(plan) if bridge else ())],
         ports=[{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports],
         restartPolicy="Always",
         startupProbe=_probe(ready, period=1, failures=120),
         readinessProbe=_probe(ready, period=5, failures=3),
-        securityContext={**_hardened(uid, uid), "readOnlyRootFilesystem": False},
-        volumeMounts=mounts,
+        # The group is the one that /opt and /shared are readable by, whatever user the proxy runs as.
+        securityContext={**_hardened(uid, _SHARED_GROUP), "readOnlyRootFilesystem": False},
+        volumeMounts=_envoy_mounts(plan, bridge=bridge),
     )
 
 
-def _arguments() -> list[str]:
-    node = "$(POD_NAMESPACE)/$(POD_NAME)/$(POD_UID)"
-    return [
-        "-c",
-        "/etc/envoy/envoy.yaml",
-        "--service-cluster",
-        "kagenti",
-        "--service-node",
-        node,
-        "--log-level",
-        "warning",
+def _envoy_mounts(plan: Plan, *, bridge: bool) -> list[dict[str, JSON]]:
+    mounts = [
+        _mount(config_volume(wellknown.ENVOY_PROXY), "/etc/envoy", read_only=True),
+        _mount(wellknown.TOKEN_VOLUME, _TOKENS, read_only=True),
     ]
+    if plan.on("identity.enabled"):
+        mounts.append(_mount(wellknown.SHARED_VOLUME, "/shared", read_only=True))
+        if plan.on("identity.spiffe.enabled"):
+            mounts.append(_mount(wellknown.SVID_VOLUME, "/opt", read_only=True))
+    if bridge:
+        mounts.append(_mount(config_volume("authproxy"), "/etc/authproxy", read_only=True))
+    return mounts
+
+
+def _arguments() -> list[str]:
+    config = ["-c", "/etc/envoy/envoy.yaml"]
+    return [*config, "--service-cluster", "kagenti", "--service-node", _NODE, "--log-level", "warning"]
 
 
 def _node_env() -> list[dict[str, JSON]]:
@@ -210,30 +228,19 @@ def _bridge_env(plan: Plan) -> list[dict[str, JSON]]:
         "ROUTES_CONFIG_PATH": "/etc/authproxy/routes.yaml",
         "DEFAULT_OUTBOUND_POLICY": settings.text("identity.outbound.defaultPolicy").lower(),
         "SPIRE_ENABLED": "true" if settings.text(f"{REGISTRATION}.authType") == "federated-jwt" else "false",
+        "JWT_SVID_PATH": f"{_TOKENS}/idp-token" if authenticates_by_token(settings) else "",
     }
-    return [{"name": name, "value": value} for name, value in literal.items() if value]
+    return _literals({"NODE_ID": _NODE, **{name: env_literal(value) for name, value in literal.items()}})
 
 
 def proxy_init(plan: Plan) -> dict[str, JSON]:
     """Redirects the pod's traffic, by our own script in that image (spec 04, Interception)."""
-    settings = plan.settings
-    literal = {
-        "PROXY_PORT": str(settings.number(f"{INTERCEPTION}.proxyPort")),
-        "INBOUND_PROXY_PORT": str(settings.number(f"{INTERCEPTION}.inboundProxyPort")),
-        "PROXY_UID": str(settings.number(f"{INTERCEPTION}.proxyUid")),
-        "STATUS_PORT": str(wellknown.STATUS_PORT),
-        "INTERCEPT_INBOUND": "true" if plan.on("identity.enabled") and plan.on("identity.inbound.enabled") else "false",
-        "OUTBOUND_PORTS_EXCLUDE": ",".join(map(str, plan.outbound_excluded)),
-        "INBOUND_PORTS_EXCLUDE": ",".join(map(str, plan.inbound_excluded)),
-    }
-    # An empty value would be dropped by the API server, and the script treats both alike.
-    env = [{"name": name, **({"value": value} if value else {})} for name, value in literal.items()]
     return _container(
         plan,
         "proxyInit",
         wellknown.PROXY_INIT,
         command=["/bin/sh", "-c", scripts.INTERCEPT],
-        env=[*env, _field("POD_IPS", "status.podIPs")],
+        env=_interception_env(plan),
         securityContext={
             "runAsUser": 0,
             "runAsGroup": 0,
@@ -247,6 +254,17 @@ def proxy_init(plan: Plan) -> dict[str, JSON]:
     )
 
 
-def layout_number() -> int:
-    """Returns the number of the static layout that these containers carry."""
-    return envoy.LAYOUT
+def _interception_env(plan: Plan) -> list[dict[str, JSON]]:
+    settings = plan.settings
+    literal = {
+        "PROXY_PORT": str(settings.number(f"{INTERCEPTION}.proxyPort")),
+        "INBOUND_PROXY_PORT": str(settings.number(f"{INTERCEPTION}.inboundProxyPort")),
+        "PROXY_UID": str(settings.number(f"{INTERCEPTION}.proxyUid")),
+        "STATUS_PORT": str(wellknown.STATUS_PORT),
+        "INTERCEPT_INBOUND": "true" if plan.on("identity.enabled") and plan.on("identity.inbound.enabled") else "false",
+        "OUTBOUND_PORTS_EXCLUDE": ",".join(map(str, plan.outbound_excluded)),
+        "INBOUND_PORTS_EXCLUDE": ",".join(map(str, plan.inbound_excluded)),
+    }
+    # An empty value would be dropped by the API server, and the script treats both alike.
+    env = [{"name": name, **({"value": value} if value else {})} for name, value in literal.items()]
+    return [*env, _field("POD_IPS", "status.podIPs")]

@@ -4,8 +4,9 @@ Names are those of their projects' documentation: OpenTelemetry SDK configuratio
 Arize Phoenix and OpenInference.
 """
 
+from decimal import Decimal
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from kagenti.core.envoy import tracing
 from kagenti.core.settings import WorkloadValues, exporter
@@ -15,18 +16,27 @@ from kagenti.core.settings.model import ResolvedSettings
 _PHOENIX: Final = "trace.integration.phoenix"
 _MLFLOW: Final = "trace.integration.mlflow"
 _PROMETHEUS: Final = "trace.integration.prometheus"
-_OLD_JAEGER_PORT: Final = "14250"
+_OLD_JAEGER_PORT: Final = 14250
 
 
 def environment(settings: ResolvedSettings, values: WorkloadValues) -> dict[str, str]:
-    """Returns name → value for the app's containers; a container's own setting of a name always wins."""
-    return {
+    """Returns name → env value for the app's containers; a container's own setting of a name always wins."""
+    found = {
         **_exporting(settings),
         **_sampling(settings),
         **_resource(settings, values),
         **_genai(settings),
         **_integrations(settings),
     }
+    return {name: env_literal(value) for name, value in found.items()}
+
+
+def env_literal(value: str) -> str:
+    """Returns text as the value of an env entry, where ``$(NAME)`` would be another variable of the container.
+
+    A setting may not read the app's environment, credentials included (Kubernetes: ``$$`` is a literal ``$``).
+    """
+    return value.replace("$", "$$")
 
 
 def annotations(settings: ResolvedSettings) -> dict[str, str]:
@@ -46,11 +56,18 @@ def warnings(settings: ResolvedSettings) -> list[str]:
     told = [
         f"trace.exporters: jaeger at {found['endpoint']!r} is sent as OTLP, which port 14250 does not speak: use 4317"
         for found in exporters
-        if found["type"] == "jaeger" and found["endpoint"].endswith(f":{_OLD_JAEGER_PORT}")
+        if found["type"] == "jaeger" and _port(found["endpoint"]) == _OLD_JAEGER_PORT
     ]
     if len(exporters) > 1:
         told.append(f"trace.exporters: 1 of {len(exporters)} is in effect, the first otlp one")
     return told
+
+
+def _port(endpoint: str) -> int | None:
+    try:
+        return urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").port
+    except ValueError:  # a port that is none; the schema refuses it
+        return None
 
 
 def _exporting(settings: ResolvedSettings) -> dict[str, str]:
@@ -67,8 +84,9 @@ def _exporting(settings: ResolvedSettings) -> dict[str, str]:
 def _sampling(settings: ResolvedSettings) -> dict[str, str]:
     if exporter.in_effect(settings.items(EXPORTERS)) is None:
         return {}
-    rate = float(settings["trace.sampling.rate"])
-    return {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": f"{rate:g}"}
+    rate = Decimal(str(float(settings["trace.sampling.rate"])))  # every digit, and never an exponent
+    exact = f"{rate.to_integral_value() if rate == rate.to_integral_value() else rate:f}"
+    return {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": exact}
 
 
 def _resource(settings: ResolvedSettings, values: WorkloadValues) -> dict[str, str]:

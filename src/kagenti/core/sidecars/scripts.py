@@ -1,4 +1,4 @@
-"""The two static scripts that run in published images; every parameter comes by environment, none by templating."""
+"""The static scripts that run in published images; every parameter comes by environment, none by templating."""
 
 from typing import Final
 
@@ -75,3 +75,11 @@ while :; do
 done
 """
 """Run by /bin/sh in the client-registration image, instead of upstream's script, which hides failures (reference 1.3)."""
+
+BRIDGE: Final = r"""set -eu
+# Envoy and its processor end together: without the processor every proxied request would fail, unseen.
+{ /usr/local/bin/go-processor || true; echo "kagenti envoy-proxy: the go-processor ended" >&2; kill -TERM 0; } &
+exec /usr/local/bin/envoy -c /etc/envoy/envoy.yaml --service-cluster kagenti --service-node "$NODE_ID" --log-level warning
+"""
+"""Run by /bin/sh in the envoy-with-processor image, instead of its entrypoint, which gives every pod the node id
+``auth-proxy`` and does not notice that the processor died (reference: authbridge-contract sections 1.4 and 3.3)."""

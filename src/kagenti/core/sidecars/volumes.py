@@ -11,13 +11,15 @@ import orjson
 from kagenti.core import envoy
 from kagenti.core.installation import Installation
 from kagenti.core.settings.model import ResolvedSettings
-from kagenti.core.sidecars.containers import REGISTRATION, Plan, config_volume
+from kagenti.core.sidecars.containers import REGISTRATION, Plan, authenticates_by_token, config_volume
 from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a volume as Kubernetes knows it
 
 _READABLE: Final = 0o444
-_SECRET_MODE: Final = 0o440
+# The kubelet writes Secrets as root:root, and the pod's fsGroup, which would change that, is not ours to set: with 0440
+# neither Envoy (1337) nor the processor could read the credentials. They are mounted in our container alone.
+_SECRET_MODE: Final = 0o444
 _TOKEN_MODE: Final = 0o444
 _TOKEN_SECONDS: Final = 3600
 _RULES: Final = "identity.outbound.tokenExchange.destinationRules"
@@ -29,6 +31,17 @@ _CONFIG_FILES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     ),
     "authproxy": (("routes.yaml", wellknown.ROUTES_ANNOTATION),),
 }
+
+RESERVED: Final = frozenset(
+    {
+        *(config_volume(name) for name in _CONFIG_FILES),
+        wellknown.SVID_VOLUME,
+        wellknown.SHARED_VOLUME,
+        wellknown.WORKLOAD_API_VOLUME,
+        wellknown.TOKEN_VOLUME,
+    }
+)
+"""Names of every volume that any layout mounts: the ones that nobody else may use."""
 
 
 def volumes(plan: Plan, mounted: set[str]) -> list[dict[str, JSON]]:
@@ -88,8 +101,7 @@ def _workload_api(settings: ResolvedSettings) -> dict[str, JSON]:
 def _tokens(settings: ResolvedSettings) -> dict[str, JSON]:
     """Projected service-account tokens: for xDS, and for the issuer where the client authenticates by one."""
     audiences = {"xds-token": wellknown.XDS_AUDIENCE}
-    federated = settings.text(f"{REGISTRATION}.authType") == "federated-jwt"
-    if federated and not settings.flag("identity.spiffe.enabled"):
+    if authenticates_by_token(settings):
         audiences["idp-token"] = settings.text("identity.inbound.validation.issuer")
     sources = [
         {"serviceAccountToken": {"audience": audience, "expirationSeconds": _TOKEN_SECONDS, "path": path}}

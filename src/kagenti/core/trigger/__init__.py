@@ -5,7 +5,6 @@ from kagenti.core.trigger.decision import (
     LABEL_VALUES,
     Decision,
     Outcome,
-    Policy,
     Trigger,
     config_invalid,
     confirm,
@@ -15,6 +14,7 @@ from kagenti.core.trigger.decision import (
     nothing_left,
     unsupported_field,
 )
+from kagenti.core.trigger.policy import OwnerProof, Policy, exempt_by_owner
 
 __all__ = [
     "CALLED",
@@ -24,6 +24,7 @@ __all__ = [
     "Entry",
     "Mode",
     "Outcome",
+    "OwnerProof",
     "Policy",
     "Trigger",
     "config_invalid",
@@ -31,6 +32,7 @@ __all__ = [
     "coverage_of",
     "decide",
     "entry_of",
+    "exempt_by_owner",
     "kept",
     "matches",
     "not_ready",

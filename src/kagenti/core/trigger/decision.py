@@ -7,12 +7,13 @@ an Inject with what the settings say. Neither looks at containers: refusals of a
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from kagenti.core.settings.model import Finding, ResolvedSettings, Source
 from kagenti.core.trigger import reasons
 from kagenti.core.trigger.coverage import CALLED, Coverage, Mode, entry_of
-from kagenti.core.workload import Subject, WorkloadRef
+from kagenti.core.trigger.policy import OwnerProof, Policy, Standing, standing
+from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
 
 Outcome = Literal["Inject", "Allow", "Deny"]
@@ -20,21 +21,6 @@ Trigger = Literal["Label", "AgentRuntime", "Mandatory"]
 
 LABEL_VALUES: Final = (wellknown.INJECT_ENABLED, wellknown.INJECT_DISABLED)
 _ALLOWED: Final = " or ".join(f'"{value}"' for value in LABEL_VALUES)
-
-
-class Policy(Protocol):
-    """What the config kinds ask of a namespace (``core.settings.namespace_policy``)."""
-
-    @property
-    def mandatory(self) -> bool:
-        """Whether every pod of the namespace is injected or denied."""
-
-    @property
-    def declared_by(self) -> Source | None:
-        """The config that says so."""
-
-    def is_exempt(self, owner: WorkloadRef, service_account: str) -> bool:
-        """Whether the cluster exempts that owner or service account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +56,7 @@ def decide(
     runtime: Source | None,
     coverage: Coverage = CALLED,
     unreadable: Sequence[Finding] = (),
+    proof: OwnerProof | None = None,
 ) -> Decision:
     """Returns the decision as far as it stands without settings; an Inject still needs ``confirm``.
 
@@ -80,6 +67,7 @@ def decide(
         runtime: The AgentRuntime that targets the top owner, if any.
         coverage: Whether any entry covers the namespace.
         unreadable: One finding per layer that is present and has no valid version.
+        proof: What was found of the owner where an exemption hangs on it; None where nobody had to ask.
     """
     label = subject.inject_label
     if coverage.excluded:
@@ -94,16 +82,13 @@ def decide(
         return Decision("Deny", reasons.INVALID_LABEL, message, object=_labelled(subject))
     if policy is None:
         return config_invalid(subject, unreadable)
-    exempt = policy.mandatory and policy.is_exempt(subject.owner, subject.service_account)
-    mandatory = policy.mandatory and not exempt
+    stands = standing(policy, subject, proof)
     if label == wellknown.INJECT_DISABLED:
-        decision = _opted_out(subject, policy, mandatory=mandatory)
+        decision = _opted_out(subject, policy, mandatory=stands.mandatory)
     else:
-        decision = _triggered(subject, by_label=entry == "label", policy=policy, runtime=runtime, mandatory=mandatory)
-    decision = dataclasses.replace(decision, mandatory=mandatory, exempt=exempt)
-    if exempt and decision.reason == reasons.NO_TRIGGER:
-        message = f"{policy.declared_by} makes injection Mandatory and exempts this owner or service account"
-        return dataclasses.replace(decision, reason=reasons.EXEMPT, message=message, object=str(policy.declared_by))
+        by_label = entry == "label"
+        decision = _triggered(subject, by_label=by_label, policy=policy, runtime=runtime, mandatory=stands.mandatory)
+    decision = _standing_in(decision, policy, stands)
     if not decision.injects:
         return decision
     return _before_settings(decision, subject, unreadable)
@@ -191,6 +176,20 @@ def unsupported_field(subject: Subject) -> str:
     if isinstance(selector, Mapping) and selector.get("kubernetes.io/os") == "windows":
         return "nodeSelector kubernetes.io/os: windows"
     return ""
+
+
+def _standing_in(decision: Decision, policy: Policy, stands: Standing) -> Decision:
+    """Completes a decision with how the policy stood; an exemption is named where nothing else decided."""
+    decision = dataclasses.replace(
+        decision,
+        mandatory=stands.mandatory,
+        exempt=stands.exempt,
+        warnings=(*decision.warnings, *stands.warnings),
+    )
+    if not stands.exempt or decision.reason != reasons.NO_TRIGGER:
+        return decision
+    message = f"{policy.declared_by} makes injection Mandatory and exempts this owner or service account"
+    return dataclasses.replace(decision, reason=reasons.EXEMPT, message=message, object=str(policy.declared_by))
 
 
 def _not_called(subject: Subject, *, entry_exists: bool, policy: Policy | None, runtime: Source | None) -> Decision:

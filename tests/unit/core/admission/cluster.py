@@ -77,6 +77,9 @@ class Cluster:
     def runtimes(self, namespace: str | None) -> Iterable[Stored]:
         return [found for found in self.agent_runtimes if namespace is None or found.namespace == namespace]
 
+    def namespaces(self) -> Iterable[str]:
+        return list(self.labels)
+
     def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
         return self.labels.get(namespace)
 

@@ -28,6 +28,10 @@ TARGETED = [stored("team1", "weather", targetRef=reference())]
 OUTSIDE: dict[str, dict[str, str]] = {"team1": {}}
 
 
+OWN_ACCOUNT = workload("Deployment", labels=AGENT)
+OWN_ACCOUNT["spec"]["template"]["spec"]["serviceAccountName"] = "weather"
+
+
 def advice(manifest: JSON, cluster: Cluster, *, mode: str = "both", target: str = "pods", old: JSON = None) -> Answer:
     asked = request(manifest, old=old)
     return advise.advise(asked, view=cluster, layers=layers(), context=context(mode), target=target, now=NOW)
@@ -56,6 +60,7 @@ def container(**changes: JSON) -> JSON:
         ("interception cannot be enforced", container(securityContext={"privileged": True}), Cluster(), "both", "InterceptionNotEnforced"),
         ("a tcp probe", container(readinessProbe={"tcpSocket": {"port": 8081}}), Cluster(), "both", "tcp probe"),
         ("a grpc probe", container(livenessProbe={"grpc": {"port": 8081}}), Cluster(), "both", "grpc probe"),
+        ("the identity is shared", workload("Deployment", labels=AGENT), Cluster(), "both", "SharedIdentity: Deployment team1/weather runs as service account 'default'"),
         ("Mandatory, not enforced", workload("Deployment"), Cluster(labels=OUTSIDE, configs={"team1": stored("team1", policy={"injection": "Mandatory"})}), "both", "PolicyUnenforced"),
     ],
 )  # fmt: skip
@@ -71,8 +76,21 @@ def test_what_the_author_is_told(reason: str, manifest: JSON, cluster: Cluster, 
     [
         ("nothing to say of a clean workload", workload("Deployment"), Cluster(), "both", "pods"),
         ("nor outside enrolment", workload("Deployment"), Cluster(labels=OUTSIDE), "both", "pods"),
-        ("all is well", workload("Deployment", labels=AGENT), Cluster(), "both", "pods"),
-        ("the label's place is right for workloads", workload("Deployment", own=AGENT), Cluster(), "both", "workloads"),
+        ("all is well", OWN_ACCOUNT, Cluster(), "both", "pods"),
+        (
+            "a shared account without SPIFFE",
+            workload("Deployment", labels=AGENT),
+            Cluster(cluster=stored("", identity={"spiffe": {"enabled": False}})),
+            "both",
+            "pods",
+        ),
+        (
+            "the label's place is right for workloads",
+            {**OWN_ACCOUNT, "metadata": {"name": "weather", "namespace": "team1", "labels": AGENT}},
+            Cluster(),
+            "both",
+            "workloads",
+        ),
         ("opted out", workload("Deployment", labels={"kagenti.io/inject": "disabled"}), Cluster(), "both", "pods"),
         ("caches not read yet", workload("Deployment", own=ENABLED), Cluster(is_synced=False), "both", "pods"),
     ],

@@ -207,9 +207,9 @@ def test_under_mandatory_the_pods_own_opt_outs_do_nothing() -> None:
 
 def test_a_lock_binds_the_pods_own_labels() -> None:
     """A lock on a component's switch makes its opt-out label ineffective; without the lock it subtracts."""
-    manifest = pod(labels={**ENABLED, "kagenti.io/spiffe-helper-inject": "false"})
+    manifest = pod(labels={**ENABLED, "kagenti.io/client-registration-inject": "false"})
     free = patched(manifest, answer(manifest, Cluster()))
-    assert "spiffe-helper" not in [found["name"] for found in free["spec"]["initContainers"]]
+    assert "kagenti-client-registration" not in [found["name"] for found in free["spec"]["initContainers"]]
     locked = Cluster(configs={"team1": stored("team1", policy={"locked": ["components"]})})
     bound = patched(manifest, answer(manifest, locked))
     assert [found["name"] for found in bound["spec"]["initContainers"]] == OURS

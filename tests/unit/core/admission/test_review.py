@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kagenti.core.admission.review import BadReview, Request, parse_review
@@ -101,7 +101,6 @@ def test_another_version_of_the_review_is_refused_by_name() -> None:
 
 
 @given(st.binary(max_size=512))
-@settings(max_examples=100, deadline=None)
 def test_any_bytes_are_a_request_or_a_clean_error(body: bytes) -> None:
     """Bytes from anybody."""
     _only_clean_errors(body)
@@ -117,7 +116,6 @@ _FIELDS = st.sampled_from([*sorted(REVIEW["request"]), "oldObject", "subResource
 
 
 @given(st.dictionaries(_FIELDS, _ANYTHING, max_size=5))
-@settings(max_examples=100, deadline=None)
 def test_any_field_of_any_type_is_a_request_or_a_clean_error(changes: dict[str, JSON]) -> None:
     """Reviews that are nearly right."""
     _only_clean_errors(_with(**changes))

@@ -32,6 +32,18 @@ def test_right_templates(template: JSON) -> None:
             {"spec": {"containers": [{"name": "a", "ports": [{"containerPort": "x"}]}]}},
             "object.spec.containers[0].ports[0].containerPort: expected `int | null`, got `str`",
         ),
+        (
+            {"spec": {"containers": [{"name": "a", "livenessProbe": {"tcpSocket": 5}}]}},
+            "object.spec.containers[0].livenessProbe.tcpSocket: expected `object | null`, got `int`",
+        ),
+        (
+            {"spec": {"initContainers": [{"name": "a", "resources": {"limits": ["cpu"]}}]}},
+            "object.spec.initContainers[0].resources.limits: expected `object | null`, got `array`",
+        ),
+        (
+            {"spec": {"containers": [{"name": "a", "securityContext": {"capabilities": {"drop": "ALL"}}}]}},
+            "object.spec.containers[0].securityContext.capabilities.drop: expected `array | null`, got `str`",
+        ),
     ],
 )
 def test_wrong_types(template: JSON, fault: str) -> None:

@@ -31,6 +31,10 @@ IMAGE = {"components": {"envoyProxy": {"image": "evil/envoy:1"}}}
 PORT = {"identity": {"outbound": {"trafficInterception": {"proxyPort": 15200}}}}
 CLASH = {"identity": {"outbound": {"trafficInterception": {"inboundProxyPort": 15200}}}}
 FOUND = TargetFacts("found", pods=3)
+MANDATORY = {"namespaces": [{"names": ["team1", "not-made-yet"], "injection": "Mandatory"}]}
+BY_SELECTOR = {
+    "namespaces": [{"selector": {"matchExpressions": [{"key": "t", "operator": "Exists"}]}, "injection": "Mandatory"}]
+}
 
 
 def answer(
@@ -63,6 +67,7 @@ def cluster_config(**spec: JSON) -> JSON:
         ("a target without pods", ours("AgentRuntime", "a", targetRef=reference("Secret", group="v1")), Cluster(), "UnsupportedTarget", ["Secret"]),
         ("a config's setting of the cluster's", config(**IMAGE), Cluster(), "Unauthorised", ["components.envoyProxy.image"]),
         ("a config against the cluster's lock", config(**RATE), Cluster(cluster=stored("", policy={"locked": ["trace"]})), "LockViolation", ["AgentRuntimeClusterConfig default"]),
+        ("Mandatory by a selector that never matches", cluster_config(policy={"namespaces": [{"selector": {"matchExpressions": [{"key": "t", "operator": "In"}]}, "injection": "Mandatory"}]}), Cluster(), "ConfigInvalid", ["spec.policy.namespaces[0].selector.matchExpressions[0]", "need values"]),
         ("a lock on nothing", config(policy={"locked": ["no.such.path"]}), Cluster(), "ConfigInvalid", ["no.such.path"]),
     ],
 )  # fmt: skip
@@ -94,6 +99,10 @@ def test_denied(why: str, manifest: JSON, cluster: Cluster, reason: str, says: l
         ("a config that breaks labelled pods", config(identity={"outbound": {"trafficInterception": {"proxyPort": 15200, "inboundProxyPort": 15200}}}), Cluster(), "both", FOUND, "triggered pods will be denied"),
         ("a lock that overrules", config(policy={"locked": ["trace"]}), Cluster(agent_runtimes=[stored("team1", "weather", **TARGET, **RATE)]), "both", FOUND, "values of 1 AgentRuntime lose their effect"),
         ("Mandatory in mode label", config(policy={"injection": "Mandatory"}), Cluster(), "label", FOUND, "PolicyUnenforced"),
+        ("the cluster's Mandatory in mode label", cluster_config(policy=MANDATORY), Cluster(), "label", FOUND, "PolicyUnenforced: trigger mode is label"),
+        ("the cluster's Mandatory, not enrolled", cluster_config(policy=MANDATORY), Cluster(labels={"team1": {}}), "both", FOUND, "PolicyUnenforced: namespace team1 is not enrolled; kubectl label namespace team1 kagenti.io/enrolled=true"),
+        ("the cluster's Mandatory by selector, several not enrolled", cluster_config(policy=BY_SELECTOR), Cluster(labels={"team3": {"t": ""}, "team2": {"t": ""}, "team1": {}}), "both", FOUND, "namespace team2 is not enrolled; kubectl label namespace team2 kagenti.io/enrolled=true; so are 1 more"),
+        ("an identity that is shared", runtime(), Cluster(), "both", TargetFacts("found", service_account="default"), "SharedIdentity: Deployment team1/weather"),
         ("Mandatory, not enrolled", config(policy={"injection": "Mandatory"}), Cluster(labels={"team1": {}}), "both", FOUND, "PolicyUnenforced"),
     ],
 )  # fmt: skip
@@ -104,6 +113,37 @@ def test_accepted_with_a_warning(
     given = answer(manifest, cluster, mode=mode, target=target)
     assert given.allowed, given.message
     assert any(says in warning for warning in given.warnings), (why, given.warnings)
+
+
+@pytest.mark.parametrize(
+    ("policy", "labels"),
+    [
+        (MANDATORY, {"team1": {"kagenti.io/enrolled": "true"}, "team2": {}}),
+        (BY_SELECTOR, {"team1": {}}),
+        ({"namespaces": [{"names": ["team1"], "injection": "Optional"}]}, {"team1": {}}),
+    ],
+)
+def test_a_policy_that_is_enforced_is_not_warned_about(policy: JSON, labels: JSON) -> None:
+    """Namespaces that it is not about, and policies that are not Mandatory, do not matter."""
+    assert answer(cluster_config(policy=policy), Cluster(labels=labels)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("account", "spec"),
+    [("weather", {}), ("", {}), ("default", {"identity": {"spiffe": {"enabled": False}}}), ("default", {"identity": {"enabled": False}})],
+)  # fmt: skip
+def test_an_identity_of_ones_own_is_not_warned_about(account: str, spec: JSON) -> None:
+    """Another account, an unknown one, or no SPIFFE identity."""
+    given = answer(runtime(**spec), Cluster(), target=TargetFacts("found", pods=0, service_account=account))
+    assert not any("SharedIdentity" in warning for warning in given.warnings)
+
+
+@pytest.mark.parametrize(("host", "warned"), [("tool.team1", False), ("tool.team9", True)])
+def test_name_dot_namespace_is_inside_where_the_namespace_is_known(host: str, warned: bool) -> None:
+    """The namespaces that this process has seen tell a neighbour from a server on the internet."""
+    rule = {"match": {"host": host}, "target": {"audience": "a"}, "upstream": {"tls": "Off"}}
+    manifest = runtime(identity={"outbound": {"tokenExchange": {"destinationRules": [rule]}}})
+    assert any("in clear" in warning for warning in answer(manifest, Cluster()).warnings) is warned
 
 
 @pytest.mark.parametrize(
@@ -207,6 +247,16 @@ def test_facts_of_a_target() -> None:
     replica_set = {"metadata": {"namespace": "team1", "ownerReferences": [owner]}}
     assert targets.facts_of(replica_set, pods) == TargetFacts("found", pods=2, owned_by=DEPLOYMENT)
     assert targets.facts_of(replica_set, None).pods is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "account"), [({}, "default"), ({"serviceAccountName": "own"}, "own"), ({"containers": None}, "")]
+)
+def test_the_service_account_of_a_target(spec: JSON, account: str) -> None:
+    """Of its template; empty for what has none."""
+    manifest = workload("Deployment")
+    manifest["spec"]["template"]["spec"].update(spec)
+    assert targets.facts_of(manifest, None).service_account == account
 
 
 @pytest.mark.parametrize("target", [None, [], {"kind": "Deployment"}, {"apiVersion": 1, "kind": "a", "name": "b"}])

@@ -120,7 +120,9 @@ def test_an_unrelated_update_changes_nothing_even_if_layers_changed() -> None:
     scaled["spec"]["replicas"] = 3
     given = answer(scaled, sampling(0.75), old=first)
     assert (given.reason, given.patch) == ("Unchanged", ())
-    assert not workloads.needs(request(scaled, old=first)).runtimes
+    at_once = workloads.at_once(request(scaled, old=first))
+    assert at_once is not None
+    assert at_once.reason == "Unchanged"
 
 
 @pytest.mark.parametrize(
@@ -254,3 +256,13 @@ def test_the_users_part_of_an_injected_workload_is_what_the_author_wrote(kind: s
     subject = workloads._subject(request(made), made, WorkloadRef("", kind, "team1", "weather"))
     assert subject is not None
     assert workloads.users_part(subject) == template(manifest)
+
+
+def test_in_mode_cr_being_called_proves_the_enrolment() -> None:
+    """Mode cr has one entry, for enrolled namespaces: labels that the cache has not seen yet change nothing."""
+    cluster = targeted()
+    cluster.labels = {"team1": {}}
+    old = workload("Deployment", labels=ENABLED)
+    given = answer(changed(old, note="new"), cluster, old=old, mode="cr")
+    assert given.reason == "AgentRuntime"
+    assert given.patch

@@ -35,7 +35,10 @@ FEATURES: Final[Mapping[str, Mapping[str, JSON]]] = {
     "rules": {RULES: _MANY},
     "deny": {POLICY: "Deny", RULES: _MANY},
     "exchange": {POLICY: "Exchange", RULES: _MANY},
-    "exchange-off": {f"{EXCHANGE}.enabled": False, RULES: [rule("a.example"), rule("b.example", action="Deny")]},
+    "exchange-off": {
+        f"{EXCHANGE}.enabled": False,
+        RULES: [rule("a.example", action="Passthrough"), rule("b.example", action="Deny")],
+    },
     "https-provider": {URL: "https://idp.example/auth", RULES: [rule("a.example")]},
     "other-token-url": {TOKEN_URL: "https://sts.example:8443/token", RULES: [rule("a.example")]},
     "federated-spiffe": {AUTH_TYPE: "federated-jwt", RULES: [rule("a.example")]},

@@ -1,108 +1,30 @@
 """inject is a fixed point, uninject its inverse, and nothing outside the touch list changes: properties."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
-import jsonpatch
-import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from ruamel.yaml import YAML
+from hypothesis import given
 
-from kagenti.core import inject, sidecars
-from kagenti.core import settings as layering
-from kagenti.core.installation import Installation
-from kagenti.core.workload import Subject, WorkloadRef, subject_of
+from tests.unit.core.inject.given import injected, operations, pods, uninjected
 
 JSON = Any  # a raw pod
 
 OURS = ("spiffe-helper", "kagenti-client-registration", "envoy-proxy", "proxy-init")
-RESOLVED = layering.resolve(None, None, None)
-STAMP = inject.Stamp(trigger="Label", now="2026-11-24T12:00:00Z", version="0.1.0", layout=1)
-OWNER = WorkloadRef("apps", "Deployment", "team1", "weather")
-CORPORA = Path(__file__).resolve().parents[5] / "shared" / "corpora"
 
 
-def injected(pod: JSON, *, resolved: layering.ResolvedSettings = RESOLVED, stamp: inject.Stamp = STAMP) -> JSON:
-    """Returns the pod after injection; asserts that it is not refused and that the input is not modified."""
-    subject = Subject(OWNER, pod)
-    before = orjson.dumps(pod)
-    values = layering.values_for(resolved, owner=OWNER, service_account=subject.service_account)
-    made = sidecars.build(resolved, subject=subject, values=values, installation=Installation())
-    result = inject.inject(subject, made, settings=resolved, stamp=stamp)
-    assert isinstance(result, inject.Injection)
-    assert orjson.dumps(pod) == before
-    return jsonpatch.apply_patch(pod, list(result.operations))
-
-
-def operations(pod: JSON) -> tuple[JSON, ...]:
-    """Returns the operations that injecting this pod takes."""
-    subject = Subject(OWNER, pod)
-    values = layering.values_for(RESOLVED, owner=OWNER, service_account=subject.service_account)
-    made = sidecars.build(RESOLVED, subject=subject, values=values, installation=Installation())
-    result = inject.inject(
-        subject, made, settings=RESOLVED, stamp=inject.Stamp("Label", "2030-01-01T00:00:00Z", "0.1.0", 1)
-    )
-    assert isinstance(result, inject.Injection)
-    return result.operations
-
-
-def uninjected(pod: JSON) -> JSON:
-    """Returns the pod after the inverse."""
-    return jsonpatch.apply_patch(pod, list(inject.uninject(Subject(OWNER, pod))))
-
-
-names = st.text("abcdefgh", min_size=1, max_size=6)
-entries = st.fixed_dictionaries(
-    {"name": st.sampled_from(["A", "B", "OTEL_SERVICE_NAME", "OTEL_TRACES_SAMPLER"])}, optional={"value": names}
-)
-containers = st.fixed_dictionaries(
-    {"name": names, "image": names},
-    optional={
-        "env": st.lists(entries, max_size=3, unique_by=lambda entry: entry["name"]),
-        "ports": st.lists(st.fixed_dictionaries({"containerPort": st.integers(1, 9000)}), max_size=2),
-        "futureField": st.dictionaries(names, st.integers(-5, 5), max_size=2),
-        "volumeMounts": st.just([{"name": "data", "mountPath": "/data"}]),
-    },
-)
-metadata = st.fixed_dictionaries(
-    {},
-    optional={
-        "labels": st.dictionaries(names, names, max_size=2),
-        "annotations": st.dictionaries(names, names, max_size=2),
-        "futureMeta": st.integers(-5, 5),
-    },
-)
-specs = st.fixed_dictionaries(
-    {"containers": st.lists(containers, min_size=1, max_size=3, unique_by=lambda found: found["name"])},
-    optional={
-        "initContainers": st.lists(containers, max_size=2, unique_by=lambda found: found["name"]),
-        "volumes": st.just([{"name": "data", "emptyDir": {}}]),
-        "imagePullSecrets": st.just([{"name": "pull"}]),
-        "futureSpec": st.dictionaries(names, names, max_size=2),
-    },
-)
-pods = st.fixed_dictionaries({"spec": specs}, optional={"metadata": metadata})
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@QUICK
 @given(pods)
 def test_a_second_injection_is_empty(pod: JSON) -> None:
     """inject(inject(p)) takes no operation."""
     assert operations(injected(pod)) == ()
 
 
-@QUICK
 @given(pods)
 def test_uninject_is_the_inverse(pod: JSON) -> None:
     """uninject(inject(p)) = p, unknown fields and empty lists included."""
     assert uninjected(injected(pod)) == pod
 
 
-@QUICK
 @given(pods)
 def test_ours_come_first_in_our_order(pod: JSON) -> None:
     """The order contract holds, and the user's init containers keep theirs."""
@@ -111,7 +33,6 @@ def test_ours_come_first_in_our_order(pod: JSON) -> None:
     assert after == [*OURS, *before]
 
 
-@QUICK
 @given(pods)
 def test_app_containers_only_gain_environment(pod: JSON) -> None:
     """What a container sets stays; new names stand behind its own."""
@@ -209,41 +130,3 @@ def test_the_api_servers_own_additions_are_not_drift() -> None:
             found["resources"]["limits"]["cpu"]
         ]
     assert operations(pod) == ()
-
-
-def _corpus() -> list[Any]:
-    found = []
-    for path in sorted(CORPORA.rglob("*.y*ml")) if CORPORA.exists() else []:
-        try:
-            documents = list(YAML(typ="safe", pure=True).load_all(path.read_text()))
-        except Exception:  # noqa: S112  # some inputs of the corpus are broken on purpose
-            continue
-        for number, document in enumerate(documents):
-            subject = subject_of(document, namespace="default") if isinstance(document, dict) else None
-            if subject is not None:
-                found.append(pytest.param(document, id=f"{path.parent.name}/{path.stem}-{number}"))
-    return found
-
-
-@pytest.mark.skipif(not CORPORA.exists(), reason="the corpora of other injectors are not beside this checkout")
-@pytest.mark.parametrize("document", _corpus())
-def test_the_corpus_keeps_every_invariant(document: JSON) -> None:
-    """Real manifests: either trigger, equal but for the receipt's trigger; fixed point; inverse; no duplicates."""
-    subject = subject_of(document, namespace="default")
-    assert subject is not None
-    results = {}
-    for trigger in ("Label", "AgentRuntime"):
-        template = orjson.loads(orjson.dumps(subject.template))
-        refusal = inject.preflight(Subject(OWNER, template), RESOLVED, mandatory=False, namespace_labels={})
-        if isinstance(refusal, inject.Refusal):
-            assert refusal.message
-            return
-        after = injected(template, stamp=inject.Stamp(trigger, STAMP.now, STAMP.version, 1))
-        assert uninjected(after) == template
-        again = injected(after, stamp=inject.Stamp(trigger, "2030-01-01T00:00:00Z", STAMP.version, 1))
-        assert again == after
-        for key in ("initContainers", "containers", "volumes"):
-            found = [item["name"] for item in after["spec"].get(key) or ()]
-            assert len(found) == len(set(found))
-        results[trigger] = orjson.dumps(after).replace(f'\\"trigger\\":\\"{trigger}\\"'.encode(), b"TRIGGER")
-    assert results["Label"] == results["AgentRuntime"]

@@ -71,9 +71,11 @@ def namespace(values: Mapping[str, JSON] | None = None, **policy: JSON) -> Layer
     return parse_layer("namespace", manifest("namespace", values, policy or None))
 
 
-def workload(values: Mapping[str, JSON] | None = None) -> Layer:
-    """Returns a workload layer."""
-    return parse_layer("workload", manifest("workload", values))
+def workload(values: Mapping[str, JSON] | None = None, *, name: str = "") -> Layer:
+    """Returns a workload layer; ``name`` for another AgentRuntime than the usual one."""
+    made = manifest("workload", values)
+    made["metadata"] |= {"name": name} if name else {}
+    return parse_layer("workload", made)
 
 
 def rule(host: str, *, port: int | None = None, **fields: JSON) -> dict[str, JSON]:
@@ -152,6 +154,9 @@ SAMPLES: Final[Mapping[str, tuple[JSON, ...]]] = {path: _samples(path) for path 
 """Values that are valid for each leaf of the layered block; a new leaf needs its own only where its type is new."""
 
 _SETTINGS: Final = [(path, value) for path, values in SAMPLES.items() for value in values]
+
+one_setting = st.sampled_from(_SETTINGS)
+"""One path with a value that is valid there."""
 
 value_maps = st.lists(st.sampled_from(_SETTINGS), max_size=14).map(dict)
 """What one layer sets, by path."""

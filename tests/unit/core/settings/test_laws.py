@@ -6,7 +6,7 @@ from random import Random
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kagenti.core.settings import (
@@ -22,12 +22,20 @@ from kagenti.core.settings import (
 from kagenti.core.settings.merge import combine
 from kagenti_api.v1alpha1.built_in import DERIVED
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
-from tests.unit.core.settings.given import SAMPLES, TEMPLATE, cluster, manifest, namespace, value_maps, workload
+from tests.unit.core.settings.given import (
+    SAMPLES,
+    TEMPLATE,
+    cluster,
+    manifest,
+    namespace,
+    one_setting,
+    value_maps,
+    workload,
+)
 
 JSON = Any  # a value of the layered block
 
 OPEN: Final = ["injection", "components", "identity"]  # every cluster-only leaf lies under one of these
-some = settings(max_examples=50, deadline=None)
 
 
 def overlay(above: Mapping[str, JSON], below: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -50,7 +58,6 @@ def test_every_leaf_is_parsed_and_wins_over_the_built_in_layer(path: str) -> Non
         assert str(resolved.origins[path].source) == "AgentRuntimeClusterConfig default"
 
 
-@some
 @given(value_maps, value_maps, value_maps)
 def test_an_empty_layer_changes_nothing(first: JSON, second: JSON, third: JSON) -> None:
     """Identity: a layer that sets nothing is as good as none."""
@@ -75,7 +82,6 @@ def test_no_layers_are_as_good_as_empty_ones() -> None:
     assert set(BUILT_IN_LAYER.values) | set(DERIVED) == set(bare.values)
 
 
-@some
 @given(value_maps)
 def test_the_same_layer_again_changes_nothing(values: JSON) -> None:
     """Idempotence, up to the namespace prefix that only names from below the cluster layer get."""
@@ -84,7 +90,6 @@ def test_the_same_layer_again_changes_nothing(values: JSON) -> None:
     assert resolve(*layers(values, values, values)).values == resolve(*layers(values, {}, {})).values
 
 
-@some
 @given(value_maps, value_maps, value_maps)
 def test_adjacent_layers_can_be_joined_in_either_order(first: JSON, second: JSON, third: JSON) -> None:
     """Associativity on value maps; and the result is that join over the built-in layer."""
@@ -98,7 +103,6 @@ def test_adjacent_layers_can_be_joined_in_either_order(first: JSON, second: JSON
     assert set(resolved.values) - set(joined) <= set(DERIVED)
 
 
-@some
 @given(value_maps, value_maps, value_maps)
 def test_inputs_are_never_changed(first: JSON, second: JSON, third: JSON) -> None:
     """Neither the manifests, nor the layers, nor the built-in layer."""
@@ -115,7 +119,6 @@ def test_inputs_are_never_changed(first: JSON, second: JSON, third: JSON) -> Non
     assert canonical(dict(BUILT_IN_LAYER.values)) == built_in
 
 
-@some
 @given(value_maps, value_maps)
 def test_an_absent_key_erases_nothing(above: JSON, below: JSON) -> None:
     """What a layer does not set stays as the layers above gave it, entry by entry where entries merge."""
@@ -131,7 +134,6 @@ def test_an_absent_key_erases_nothing(above: JSON, below: JSON) -> None:
             assert resolved[path] == kept, path
 
 
-@some
 @given(value_maps, value_maps, st.integers())
 def test_key_order_means_nothing(above: JSON, below: JSON, seed: int) -> None:
     """Values, origins, findings and revisions are the same for the same objects written in another order."""
@@ -153,17 +155,39 @@ def shuffle(value: JSON, seed: int) -> JSON:
     return [shuffle(item, seed) for item in value] if isinstance(value, list) else value
 
 
-@some
-@given(value_maps, value_maps)
-def test_equal_content_and_only_equal_content_has_equal_revisions(first: JSON, second: JSON) -> None:
+@given(value_maps, st.integers())
+def test_equal_content_has_equal_revisions_whoever_gives_it(values: JSON, seed: int) -> None:
+    """However the same values are spread over namespace and workload, the revisions are the same."""
+    dice = Random(seed)
+    mine = {path: value for path, value in values.items() if dice.random() < 0.5}
+    others = {path: value for path, value in values.items() if path not in mine}
+    one, other = resolve(*layers({}, values, {})), resolve(*layers({}, mine, others))
+    assert one.values == other.values
+    assert (one.live_revision, one.restart_revision) == (other.live_revision, other.restart_revision)
+
+
+@given(value_maps, one_setting)
+def test_one_change_changes_the_revisions_of_its_parts_and_no_other(values: JSON, change: tuple[str, JSON]) -> None:
     """Each revision is a function of its part of the result, one to one."""
-    one, other = resolve(None, namespace(first), None), resolve(None, None, workload(second))
+    one, other = resolve(cluster(values), None, None), resolve(cluster({**values, change[0]: change[1]}), None, None)
     assert (one.live_revision == other.live_revision) == (live_part(one) == live_part(other))
     assert (one.restart_revision == other.restart_revision) == (restart_part(one) == restart_part(other))
     assert one.restart_json == canonical(restart_part(one))
 
 
-@some
+@pytest.mark.parametrize(("path", "value", "live", "restart"), [
+    ("identity.outbound.defaultPolicy", "Deny", True, False),
+    ("identity.inbound.port", 9000, False, True),
+    ("trace.sampling.rate", 0.9, True, True),
+    ("identity.clientRegistration.keycloak.realm", "other", True, True),
+    ("identity.outbound.defaultPolicy", "Passthrough", False, False),
+])  # fmt: skip
+def test_which_revision_a_change_enters(path: str, value: JSON, live: bool, restart: bool) -> None:
+    """By class; a realm enters both, for live values are derived from it; the same value enters none."""
+    one, other = resolve(None, None, None), resolve(None, None, workload({path: value}))
+    assert (one.live_revision != other.live_revision, one.restart_revision != other.restart_revision) == (live, restart)
+
+
 @given(value_maps)
 def test_every_value_is_in_the_parts_of_its_class(values: JSON) -> None:
     """Live, restart, or both; nothing is in neither; with AuthBridge outbound rules wait for the next pod."""
@@ -178,7 +202,6 @@ def test_every_value_is_in_the_parts_of_its_class(values: JSON) -> None:
         assert (path in live, path in restart) == (class_ in ("live", "both"), class_ in ("restart", "both")), path
 
 
-@some
 @given(value_maps, value_maps, value_maps)
 def test_every_value_has_an_origin_that_gave_it(first: JSON, second: JSON, third: JSON) -> None:
     """The origin's layer set that leaf, or the value is derived."""

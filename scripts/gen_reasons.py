@@ -1,0 +1,97 @@
+"""Writes the table of reason codes into docs/triggers-and-admission.md, between its marks; ``--check`` fails on drift.
+
+The codes of decisions carry their meaning in the code (``core.trigger.reasons.MEANINGS``). The others are named here, by their
+constants where they have one: a test compares this table with every code that ``core`` defines, so that none is missing.
+"""
+
+import sys
+from pathlib import Path
+
+from kagenti.core import delivery, propagation, receipts, selfchecks, validation
+from kagenti.core.admission import advise, desk, evaluate, pods, reach, respond, workloads
+from kagenti.core.inject import refusal
+from kagenti.core.settings import merge
+from kagenti.core.trigger import reasons
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "triggers-and-admission.md"
+BEGIN, END = "<!-- reasons:begin (written by scripts/gen_reasons.py) -->\n", "<!-- reasons:end -->"
+
+REFUSALS = {
+    refusal.PROXY_UID: "an app container runs as the proxy's user 1337: its traffic would pass by the proxy",
+    refusal.PORT_COLLISION: "an app container listens on a port that the sidecars use",
+    refusal.RESERVED_NAME: "the pod declares a container, volume or annotation of a name that is ours",
+    refusal.INVALID_VALUE: "an annotation or label of ours on the pod has a value that means nothing",
+    refusal.POD_SECURITY: "the Pod Security level of the namespace would refuse the sidecars",
+    refusal.INTERCEPTION_NOT_ENFORCED: "the pod could undo the redirection: a warning, and denied under Mandatory",
+    refusal.FOREIGN_INTERCEPTOR: "another mesh's sidecar redirects this pod's traffic already",
+    refusal.TOO_LARGE: "the files of the sidecars do not fit into the pod's annotations",
+}
+ANSWERS = {
+    evaluate.RECEIPT_DROPPED: "warning: the pod carried a receipt of an injection that is not to be; it was removed",
+    pods.NOT_OURS: "answered untouched: no rule of ours sends such a request",
+    workloads.UNCHANGED: "target workloads: the update leaves the user's part of the template alone",
+    workloads.DELETING: "target workloads: the object is on its way out",
+    respond.BAD_REQUEST: "denied: the AdmissionReview cannot be read",
+    respond.INTERNAL_ERROR: "denied: a defect of ours; the webhook's log has the trace under the request's uid",
+}
+OBJECTS = {
+    desk.VALID: "accepted: nothing forbids this write of a kagenti object",
+    selfchecks.INVALID: "denied: the object contradicts itself; the message names the field",
+    validation.CONFLICT: "denied: another AgentRuntime targets this workload already; of two that exist the older one wins",
+    validation.NOT_TOP_OWNER: "the target has an owner of its own: name that one",
+    validation.UNSUPPORTED_TARGET: "the target's kind has no pods that kagenti can find",
+    validation.SENT_AS_OTLP: "warning: the exporter's type jaeger is sent as OTLP; name the OTLP port",
+    validation.EXPORTER_IGNORED: "warning: one exporter is in effect, the first of type otlp",
+    validation.SHARED_IDENTITY: "warning: workloads under the service account default share one identity and client",
+    "ClientPerPod": "warning: clientNameTemplate names the pod, so that each pod registers a client of its own",
+    merge.LOCK_VIOLATION: "the value is ignored: a layer above locked the path; denied where it is written",
+    merge.UNAUTHORISED: "the value is ignored: this layer may not set the path; denied where it is written",
+    reach.NOT_CHECKED: "warning: not all other objects could be looked at; conflicts show in the status later",
+    advise.ADVICE: "advice on a workload: its author is told something, nothing is refused or changed",
+    advise.SILENT: "advice on a workload: there is nothing to say",
+}
+PROXIES = {
+    propagation.PROPAGATED: "ConfigPropagated is True: every proxy acknowledged the configuration",
+    propagation.NO_PROXIES: "ConfigPropagated is Unknown: nothing runs that could acknowledge anything",
+    delivery.LAYOUT_UNSUPPORTED: "a running proxy keeps what it has: its listeners are older than this version can serve",
+    receipts.PROVIDER_NOT_ALLOWED: "a running proxy keeps what it has: its receipt names an identity provider that is not allowed",
+}
+SECTIONS = {
+    "What becomes of a pod": reasons.MEANINGS,
+    "Refusals by the pod's content: denied, with the field": REFUSALS,
+    "Other answers": ANSWERS,
+    "Writes of kagenti objects, and advice": OBJECTS,
+    "Running proxies": PROXIES,
+}
+
+
+def table() -> str:
+    """Returns all sections as one Markdown table each."""
+    parts = []
+    for title, meanings in SECTIONS.items():
+        rows = "\n".join(f"| `{code}` | {meaning} |" for code, meaning in meanings.items())
+        parts.append(f"### {title}\n\n| Reason | Meaning |\n|---|---|\n{rows}\n")
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Writes or checks the part between the marks; returns 1 on drift."""
+    text = PAGE.read_text()
+    head, _, rest = text.partition(BEGIN)
+    _, mark, tail = rest.partition(END)
+    if not mark:
+        print(f"gen_reasons: {PAGE.name} has lost its marks {BEGIN.strip()} and {END}")
+        return 1
+    wanted = f"{head}{BEGIN}{table()}{END}{tail}"
+    if wanted == text:
+        return 0
+    if "--check" in sys.argv[1:]:
+        print("gen_reasons: docs/triggers-and-admission.md has drifted; run make crds and commit the result")
+        return 1
+    PAGE.write_text(wanted)
+    print("gen_reasons: wrote docs/triggers-and-admission.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

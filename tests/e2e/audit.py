@@ -1,0 +1,114 @@
+"""What the API server's audit log says of a run: who asked for what, which webhooks changed an object, and what a pod cost.
+
+The log is written before an answer leaves the server (mode blocking), so that whoever has the answer finds the line.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+JSON = Any  # an audit event
+
+READS = frozenset({"get", "list", "watch"})
+OURS = "system:serviceaccount:kagenti-system:"
+# Noted by the API server for every mutating webhook that it called (Kubernetes reference, "Audit Annotations").
+_MUTATION = "mutation.webhook.admission.k8s.io/"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as the audit log has it."""
+
+    user: str
+    verb: str
+    group: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    uri: str
+    code: int
+    at: str
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """What the API server noted of one call of one mutating webhook; ``round`` 1 is the reinvocation."""
+
+    round: int
+    index: int
+    configuration: str
+    webhook: str
+    mutated: bool
+
+
+def requests(log: Path, *, user: str = "", namespace: str = "", since: int = 0) -> Iterator[Request]:
+    """Yields the requests of users whose name begins so, in a namespace when given, from a byte of the log on."""
+    with log.open("rb") as lines:
+        lines.seek(since)
+        for line in lines:
+            event = orjson.loads(line)
+            reference = event.get("objectRef") or {}
+            if not event["user"]["username"].startswith(user):
+                continue
+            if not namespace or reference.get("namespace") == namespace:
+                yield _request(event, reference)
+
+
+def _request(event: JSON, reference: JSON) -> Request:
+    return Request(
+        user=event["user"]["username"],
+        verb=event["verb"],
+        group=reference.get("apiGroup", ""),
+        resource=reference.get("resource", ""),
+        subresource=reference.get("subresource", ""),
+        namespace=reference.get("namespace", ""),
+        name=reference.get("name", ""),
+        uri=event["requestURI"],
+        code=(event.get("responseStatus") or {}).get("code", 0),
+        at=event["requestReceivedTimestamp"],
+        annotations=event.get("annotations") or {},
+    )
+
+
+def mutations(log: Path, *, resource: str, namespace: str = "", name: str = "") -> list[list[Mutation]]:
+    """Returns for each creation of that resource, oldest first, the webhook calls that the API server noted, in their order.
+
+    A controller's pods have no name yet when they are asked for: leave it out for them.
+    """
+    return [
+        sorted(_mutations(request.annotations), key=lambda found: (found.round, found.index))
+        for request in requests(log, namespace=namespace)
+        if (request.verb, request.resource, request.subresource) == ("create", resource, "")
+        and (not name or request.name == name)
+    ]
+
+
+def _mutations(annotations: Mapping[str, str]) -> Iterator[Mutation]:
+    """Keys read ``…/round_0_index_2``, values are JSON."""
+    for key, value in annotations.items():
+        if key.startswith(_MUTATION):
+            _, number, _, index = key.removeprefix(_MUTATION).split("_")
+            said = orjson.loads(value)
+            yield Mutation(int(number), int(index), said["configuration"], said["webhook"], said["mutated"])
+
+
+def calls(log: Path, *, namespace: str, user: str = OURS, since: int = 0) -> Counter[str]:
+    """Returns how often that account asked for what in a namespace: ``verb resource`` → count."""
+    found = requests(log, user=user, namespace=namespace, since=since)
+    return Counter(f"{request.verb} {request.resource}" for request in found)
+
+
+def calls_per_pod(log: Path, *, namespace: str, user: str = OURS) -> float:
+    """Returns the requests of that account in a namespace for each pod that was created there."""
+    made = sum(
+        (request.verb, request.resource, request.subresource) == ("create", "pods", "")
+        and request.code < 300  # HTTP success
+        for request in requests(log, namespace=namespace)
+    )
+    return calls(log, namespace=namespace, user=user).total() / made

@@ -1,0 +1,127 @@
+"""Strict reads: never an answer from before the caller came, never longer than the budget."""
+
+import asyncio
+import gc
+
+import orjson
+import pytest
+
+from kagenti import errors
+from kagenti.kube import StoredObject, StrictReader
+from tests.unit.kube.scripted import Script, serving, silent, whole
+
+
+class Server:
+    """Answers each LIST when told, with what existed at the moment of the request."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.gates: list[asyncio.Event] = []
+
+    async def get(self, path: str, *, params: dict[str, str], timeout: float) -> bytes:
+        seen, gate = list(self.names), asyncio.Event()
+        self.gates.append(gate)
+        await gate.wait()
+        reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "weather"}
+        items = [{"metadata": {"name": name, "namespace": "n"}, "spec": {"targetRef": reference}} for name in seen]
+        return orjson.dumps({"items": items})
+
+    async def asked(self, number: int) -> None:
+        """Waits until so many LISTs have come in."""
+        async with asyncio.timeout(10):
+            while len(self.gates) < number:
+                await asyncio.sleep(0)
+
+
+def _read(reader: StrictReader) -> asyncio.Task[tuple[StoredObject, ...]]:
+    return asyncio.create_task(reader.runtimes_for("n", "Deployment", "weather"))
+
+
+async def test_a_list_in_flight_is_never_joined() -> None:
+    """Who comes while a LIST is in flight waits for the next one, and shares that with others who wait."""
+    server = Server()
+    reader = StrictReader(server, budget=10)
+    first = _read(reader)
+    await server.asked(1)
+    server.names.append("applied-meanwhile")
+    later = [_read(reader) for _ in range(3)]
+    await asyncio.sleep(0)
+    server.gates[0].set()
+    assert await first == ()
+    await server.asked(2)
+    server.gates[1].set()
+    for found in await asyncio.gather(*later):
+        assert [item.name for item in found] == ["applied-meanwhile"]
+    assert reader.reads == 2
+
+
+async def test_other_targets_do_not_wait() -> None:
+    """Reads for different targets run side by side."""
+    server = Server()
+    reader = StrictReader(server, budget=10)
+    tasks = [_read(reader), asyncio.create_task(reader.runtimes_for("n", "Deployment", "other"))]
+    await server.asked(2)
+    for gate in server.gates:
+        gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_the_budget_counts_from_the_callers_arrival() -> None:
+    """Whoever waits behind a LIST in flight gives up after one budget, not after two."""
+    server = Server()
+    reader = StrictReader(server, budget=0.2)
+    first = _read(reader)
+    await server.asked(1)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(errors.Unreachable, match=r"for Deployment n/weather were not listed within 0\.2 s; try again"):
+        await reader.runtimes_for("n", "Deployment", "weather")
+    assert loop.time() - began < 0.35
+    with pytest.raises(errors.Unreachable):
+        await first
+
+
+async def test_a_failure_that_nobody_waits_for_is_not_shouted(caplog: pytest.LogCaptureFixture) -> None:
+    """The caller gave up before the server's refusal came: nothing is logged as forgotten."""
+    failed = asyncio.Event()
+
+    class Late:
+        async def get(self, path: str, *, params: dict[str, str], timeout: float) -> bytes:
+            try:
+                await asyncio.sleep(0.05)
+                raise errors.Unreachable("late")
+            finally:
+                failed.set()
+
+    with pytest.raises(errors.Unreachable, match="not listed"):
+        await StrictReader(Late(), budget=0.01).runtimes_for("n", "Deployment", "weather")
+    async with asyncio.timeout(10):
+        await failed.wait()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert caplog.records == []
+
+
+async def test_every_word_of_the_caller_is_quoted() -> None:
+    """Neither the namespace nor the name of an owner can change what is asked."""
+    script = Script(whole(b'{"items":[]}'))
+    async with serving(script) as client:
+        await StrictReader(client).runtimes_for("x/../../pods?limit=1", "Pod", "a,metadata.name=b")
+    assert script.paths[0].startswith(
+        "/apis/kagenti.io/v1alpha1/namespaces/x%2F..%2F..%2Fpods%3Flimit=1/agentruntimes?"
+    )
+    assert script.queries[0] == {"fieldSelector": r"spec.targetRef.kind=Pod,spec.targetRef.name=a\,metadata.name\=b"}
+
+
+async def test_what_is_no_list_is_no_answer() -> None:
+    """A proxy's page does not mean that there are no AgentRuntimes."""
+    async with serving(Script(whole(b"<html>"))) as client:
+        with pytest.raises(errors.Unreachable, match="answered with what is no list"):
+            await StrictReader(client).runtimes_for("n", "Deployment", "weather")
+
+
+async def test_a_silent_server_is_unreachable() -> None:
+    """No answer within the budget is an error, never an empty list."""
+    async with serving(Script(silent())) as client:
+        with pytest.raises(errors.Unreachable):
+            await StrictReader(client, budget=0.05).runtimes_for("n", "Deployment", "weather")

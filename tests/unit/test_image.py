@@ -1,0 +1,79 @@
+"""The Dockerfile, as far as it can be shown without Docker: its context is complete, its packages are locked, nobody is root."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+IGNORED = (ROOT / ".dockerignore").read_text().splitlines()
+COPIES = [line.split()[1:-1] for line in DOCKERFILE.splitlines() if re.match(r"COPY (?!--from)", line)]
+SOURCES = [source for sources in COPIES for source in sources]
+
+
+def test_the_context_holds_what_is_copied_and_nothing_else() -> None:
+    """.dockerignore leaves everything out but the sources of COPY."""
+    allowed = [line.removeprefix("!") for line in IGNORED if line.startswith("!")]
+    assert "*" in IGNORED
+    assert SOURCES
+    assert [
+        source for source in SOURCES if not any(source == entry or source.startswith(f"{entry}/") for entry in allowed)
+    ] == []
+    assert [entry for entry in allowed if not any(source.startswith(entry) for source in SOURCES)] == []
+
+
+def test_the_wheel_can_be_built_from_the_context(tmp_path: Path) -> None:
+    """What COPY brings is enough for both packages, the CRDs and the program."""
+    for source in SOURCES:
+        if (ROOT / source).is_dir():
+            shutil.copytree(
+                ROOT / source, tmp_path / source, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        else:
+            (tmp_path / source).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / source, tmp_path / source)
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))) as wheel:
+        names = wheel.namelist()
+    for expected in (
+        "kagenti/cli/__init__.py",
+        "kagenti_api/v1alpha1/__init__.py",
+        "kagenti/crds/agentruntimes.kagenti.io.yaml",
+    ):
+        assert expected in names
+
+
+@pytest.mark.parametrize("line", [line.strip() for line in DOCKERFILE.splitlines() if "pip install" in line])
+def test_every_package_is_locked(line: str) -> None:
+    """Each installation takes hashes from a lock file, or the wheel that was just built and no index."""
+    assert ("--require-hashes --requirement requirements/" in line) or ("--no-index /wheel/" in line)
+
+
+def test_the_image_runs_as_nobody() -> None:
+    """The last USER is numeric, so that runAsNonRoot can be verified, and the chart's."""
+    user = re.findall(r"^USER (.+)$", DOCKERFILE, flags=re.MULTILINE)[-1]
+    assert user == "65532:65532"
+    assert "runAsUser: 65532" in (ROOT / "charts" / "kagenti" / "templates" / "webhook.yaml").read_text()
+
+
+def test_the_entry_point_is_the_program_that_the_chart_calls() -> None:
+    """The chart gives arguments only."""
+    assert 'ENTRYPOINT ["/opt/kagenti/bin/kagenti"]' in DOCKERFILE
+    assert "command:" not in (ROOT / "charts" / "kagenti" / "templates" / "webhook.yaml").read_text()
+
+
+def test_the_wheel_is_built_by_the_locked_hatchling() -> None:
+    """build.txt names the very versions of dev.txt."""
+    build, dev = (
+        set(re.findall(r"^\S+==\S+", (ROOT / "requirements" / name).read_text(), re.MULTILINE))
+        for name in ("build.txt", "dev.txt")
+    )
+    assert any(pin.startswith("hatchling==") for pin in build)
+    assert build <= dev
