@@ -19,8 +19,10 @@ def requests(cluster: ControlPlane) -> list[dict[str, str]]:
             reference = event.get("objectRef") or {}
             found.append(
                 {
+                    "user": event["user"]["username"].rpartition(":")[2],
                     "verb": event["verb"],
                     "resource": reference.get("resource", ""),
+                    "subresource": reference.get("subresource", ""),
                     "uri": event["requestURI"],
                     "code": str((event.get("responseStatus") or {}).get("code", "")),
                 }
@@ -40,8 +42,18 @@ def test_nobody_of_us_asked_for_configmaps_or_secrets(requests: list[dict[str, s
 
 def test_the_webhook_wrote_nothing(requests: list[dict[str, str]]) -> None:
     """No write of any kind, self reviews of one's own rights apart."""
-    writes = [request for request in requests if request["verb"] in WRITES]
+    writes = [request for request in requests if request["verb"] in WRITES and request["user"] == "kagenti-webhook"]
     assert [request for request in writes if not request["resource"].startswith("selfsubject")] == []
+
+
+def test_the_xds_server_wrote_our_status_alone(requests: list[dict[str, str]]) -> None:
+    """Server-side apply of status, and questions about tokens."""
+    written = {
+        (request["verb"], request["subresource"] or request["resource"])
+        for request in requests
+        if request["verb"] in WRITES and request["user"] == "kagenti-xds"
+    }
+    assert written <= {("patch", "status"), ("create", "tokenreviews")}
 
 
 def test_every_call_was_within_the_rendered_rights(requests: list[dict[str, str]]) -> None:
