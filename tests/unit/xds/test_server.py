@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 
-from kagenti import tls
+from kagenti import errors, tls
 from kagenti.core import ads
 from kagenti.core.ads import CLUSTER, EXTENSION, ROUTE
 from tests.unit.webhook.conftest import NOW, make_authority
@@ -151,7 +151,9 @@ async def test_a_client_that_leaves_the_protocol_is_told_so(
     call = channel.stream_stream(METHODS["delta"])(metadata=(("authorization", "Bearer a-token"),))
     await call.write(raw)
     assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert (await call.details()).startswith(message)
+    details = await call.details()
+    assert details.startswith(message)
+    assert [*served.diary.refusals, *(reason for _, reason in served.diary.ends)] == [details]
 
 
 async def test_a_client_that_wants_nothing_is_sent_away() -> None:
@@ -235,6 +237,12 @@ async def test_a_server_that_stops_ends_its_streams_in_good_order() -> None:
         await served.server.stop(0.1)
         assert (await envoy.ended())[0] == grpc.StatusCode.OK
         assert served.diary.ends == [(1, "the server is shutting down")]
+
+
+async def test_a_port_that_is_taken_is_said(served: Serving) -> None:
+    with pytest.raises(errors.UsageError, match=f"cannot listen on 127.0.0.1:{served.server.port}: "):
+        async with serving(port=served.server.port):
+            pass
 
 
 async def test_tls_shows_the_pair_of_its_files_and_the_next_one_to_new_connections(tmp_path: Path) -> None:
