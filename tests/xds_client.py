@@ -132,12 +132,12 @@ class Client:
         fault = next((fault for name, _, value in found if (fault := self.judge(reply.type_url, name, value))), "")
         if not fault:
             self._apply(reply, found)
+        self.replies, self.resources, self.last_reply = self.replies + 1, self.resources + len(found), time.monotonic()
         await self.send(self._answer(reply, fault))
         if reply.type_url == CLUSTER:
             for type_url in [type_url for type_url in self.names if type_url not in self._asked]:
                 self._asked.add(type_url)
                 await self.send(self._subscription(type_url))
-        self.replies, self.resources, self.last_reply = self.replies + 1, self.resources + len(found), time.monotonic()
         self._changed.set()
 
     def _apply(self, reply: Any, found: Iterable[tuple[str, str, bytes]]) -> None:

@@ -21,8 +21,15 @@ JSON = Any  # a key set as fetched
 
 MOST_BYTES: Final = 256 * 1024
 """Bytes of a document (spec 05)."""
-NO_KEYS: Final = '{"keys":[]}'
-"""A set that no token verifies against: what proxies get once the last good set is too old."""
+NO_KEYS: Final = (
+    '{"keys":[{"alg":"ES256","crv":"P-256","kid":"kagenti-nobody","kty":"EC","use":"sig",'
+    '"x":"JJ9EE0lNQWj1enSVUc-fJGDro_vb4lVYHt6SmDGEEEA","y":"XYpss5_mHC0iXtHgFFdhTpM5aGoW2S80XqfnFFhhCJw"}]}'
+)
+"""A set that no token verifies against: what proxies get once the last good set is too old.
+
+Envoy refuses an empty set, and would keep the old one. So this is a point whose private key nobody can know: its x is
+the SHA-256 of "kagenti: no key is valid 0", its y the smaller root.
+"""
 
 # A realm that rotates daily and keeps keys for two weeks has 14; every key is parsed by every Envoy.
 _MOST_KEYS: Final = 32

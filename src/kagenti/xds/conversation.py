@@ -1,7 +1,8 @@
 """One client's stream in I/O: bytes in, the state machine of core/ads, bytes out; one writer at a time, no task at rest.
 
 A push to a client that does not read is not queued: the stream is left dirty and takes the newest snapshot once what
-was written before has gone out. A client that keeps asking without reading is not read from either.
+was written before has gone out. A client that keeps asking without reading is not read from either, and one that never
+stops asking is read from at a measured pace, since its replica serves others too.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import grpc.aio
 
 from kagenti.core import ads
 from kagenti.xds import envelopes
+from kagenti.xds.pace import Pace
 from kagenti.xds.session import Connection, Observer, Subscription
 
 # A full answer of a workload is some ten replies; whoever is further behind must read before it is read from.
@@ -27,6 +29,7 @@ class Conversation:
         "_first",
         "_given",
         "_observer",
+        "_pace",
         "_reported",
         "_stream",
         "_task",
@@ -48,6 +51,7 @@ class Conversation:
         self._context = context
         self._first: ads.Request | None = first
         self._observer = observer
+        self._pace: Final = Pace()
         self._stream: Final = ads.Stream(connection.kind)
         self._given: ads.Snapshot | None = None
         self._reported: tuple[object, ...] = ()
@@ -73,11 +77,16 @@ class Conversation:
             while request is not None:
                 self._take(self._stream.on_request(request))
                 await self._until_written()
+                if (delay := self._pace.delay(asyncio.get_running_loop().time())) > 0:
+                    await asyncio.sleep(delay)
                 request = await self._read()
         except asyncio.CancelledError:
             if not self.reason or self._task is None:
                 raise
             self._task.uncancel()  # ended by us: the call closes in good order, and the client comes again
+        except ads.Violation as error:
+            self.reason = str(error)
+            raise
         finally:
             self._task = None
             await self._stop_writing()

@@ -2,7 +2,7 @@
 
 The dicts carry proto field names, durations as "0.25s", wrappers as plain scalars, enums by name, and Any as an object
 with "@type". What fills a message is compiled once for each type, from its descriptor, and then touches every value once.
-``json_format.ParseDict`` gives the same ten times slower (facts §5) and is used by tests only, to compare.
+``json_format.ParseDict`` gives the same five to ten times slower and is used by tests only, to compare.
 """
 
 import functools

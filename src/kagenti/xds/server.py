@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,12 @@ from kagenti.xds.session import Authenticator, Connection, Identity, Node, Obser
 
 _SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _MIB: Final = 1024 * 1024
+_STATUS: Final[Mapping[type[Exception], grpc.StatusCode]] = {
+    Refused: grpc.StatusCode.UNAUTHENTICATED,
+    ads.Violation: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ClusterError: grpc.StatusCode.UNAVAILABLE,
+    TimeoutError: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +133,18 @@ class Server:
 
     async def _serve(self, kind: ads.Kind, context: grpc.aio.ServicerContext) -> None:
         """Serves one stream; whatever is wrong with it becomes its status, with a message that names it."""
+        conversation = None
         try:
             conversation = await self._open(kind, context)
             if conversation is not None:
                 await self._converse(conversation)
-        except Refused as error:
-            await self._abort(context, grpc.StatusCode.UNAUTHENTICATED, error)
-        except TimeoutError:
-            await self._abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, "no request came in time")
-        except errors.ClusterError as error:
-            await self._abort(context, grpc.StatusCode.UNAVAILABLE, error)
-        except ads.Violation as error:
-            await self._abort(context, grpc.StatusCode.INVALID_ARGUMENT, error)
-
-    async def _abort(self, context: grpc.aio.ServicerContext, code: grpc.StatusCode, error: object) -> None:
-        self._observer.refused(context.peer(), str(error))
-        await context.abort(code, str(error))
+            return
+        except tuple(_STATUS) as error:
+            fault = error
+        message = str(fault) or "no request came in time"
+        if conversation is None:
+            self._observer.refused(context.peer(), message)
+        await context.abort(next(code for class_, code in _STATUS.items() if isinstance(fault, class_)), message)
 
     async def _open(self, kind: ads.Kind, context: grpc.aio.ServicerContext) -> Conversation | None:
         """Returns the conversation of a client that may talk; None for one that hung up before it said anything.

@@ -1,12 +1,18 @@
 """Key sets: what passes of a hostile document, and which addresses are never asked for one."""
 
 import base64
+import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kagenti.core import jwks
+from kagenti.core.envoy import layout
+from tests.unit.core.envoy import binary, proxies
+from tests.unit.core.envoy.app import App
+from tests.unit.core.envoy.entrance import Entrance, _config
 
 JSON = Any  # a key set
 
@@ -125,6 +131,30 @@ def test_urls_are_refused(url: str) -> None:
         jwks.location(url)
     assert refused.value.code == "BadUrl"
     assert "pass" not in str(refused.value).replace("passed", "")
+
+
+def test_nobodys_key_has_no_private_half() -> None:
+    """Its x is a hash and its y what the curve makes of it (FIPS 186-4, P-256): nobody chose them."""
+    (key,) = json.loads(jwks.NO_KEYS)["keys"]
+    x = hashlib.sha256(b"kagenti: no key is valid 0").digest()
+    prime = 2**256 - 2**224 + 2**192 + 2**96 - 1
+    coefficient = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+    square = (pow(int.from_bytes(x), 3, prime) - 3 * int.from_bytes(x) + coefficient) % prime
+    root = pow(square, (prime + 1) // 4, prime)
+    y = min(root, prime - root).to_bytes(32)
+    assert [base64.urlsafe_b64decode(key[name] + "=") for name in "xy"] == [x, y]
+    assert jwks.clean(jwks.NO_KEYS.encode()) == jwks.NO_KEYS
+
+
+def test_envoy_accepts_nobodys_key_and_then_no_token(tmp_path: Path) -> None:
+    """The real one: an empty set it would refuse, and go on with the keys that are too old."""
+    port, outbound, status = binary.free_ports(3)
+    ports = {f"{layout.INTERCEPTION}.proxyPort": outbound, f"{layout.INTERCEPTION}.inboundProxyPort": port}
+    with App() as app:
+        proxy = proxies.proxy(ports, port_mapping={port: app.port}, bypasses=(), keys=jwks.NO_KEYS)
+        with binary.Envoy(_config(proxy, proxy), tmp_path, status=status) as envoy:
+            entrance = Entrance(envoy, proxy, port)
+            assert entrance.get(token=entrance.token())[0] == 401
 
 
 @pytest.mark.parametrize(
