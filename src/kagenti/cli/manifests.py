@@ -142,6 +142,19 @@ def write(content: JSON, original: Document) -> str:
     return head + text.getvalue()
 
 
+def joined(parts: Sequence[tuple[Document, str]]) -> str:
+    """Returns the documents of several files, each with its text, as one stream: a file that opens no document gets a separator."""
+    whole, filled, apart = "", False, False
+    for document, text in parts:
+        if document.line == 1 and whole:  # the first document of the next file
+            whole, apart = whole.removesuffix("\n") + "\n", filled
+        if document.content is not None:
+            whole += "---\n" if apart and not text.startswith("---") else ""
+            filled, apart = True, False
+        whole += text
+    return whole
+
+
 def plain(node: JSON) -> JSON:
     """Returns a document as plain dict, list and scalars."""
     if isinstance(node, dict):

@@ -20,7 +20,7 @@ from kagenti.errors import ManifestError, UsageError
 def inject(
     files: Sequence[str], *, namespace: str, mode: Mode, enrolled: bool, now: str, kubeconfig: str | None
 ) -> int:
-    """Prints the manifests injected; returns 0, or 1 when a workload would be denied."""
+    """Prints the manifests injected and returns 0; prints nothing and returns 1 when a workload would be denied."""
     documents = manifests.read(files)
     holding = catalogue.from_documents(manifests.unrolled(documents), namespace=namespace)
     if kubeconfig is not None:
@@ -28,16 +28,21 @@ def inject(
         holding.objects += known.objects
         holding.namespaces = {**known.namespaces, **holding.namespaces}
     evaluator = Evaluator(holding, mode=mode, enrolled=enrolled, now=_time(now))
-    texts, denied = [], False
+    parts, seen, denied = [], 0, 0
     for document in documents:
         operations: list[object] = []
         for subject in workloads.subjects(document, namespace=namespace):
             patch, refused = _evaluated(document, subject, evaluator)
             operations += patch
-            denied = denied or refused
-        texts.append(_changed(document, operations))
-    sys.stdout.write("".join(texts))
-    return int(denied)
+            seen, denied = seen + 1, denied + refused
+        parts.append((document, _changed(document, operations)))
+    if denied:  # a part of the output, applied, would run bare what the webhook keeps out
+        sys.stderr.write(
+            f"kagenti: nothing is printed: {denied} of {seen} workloads would be denied; mend them first\n"
+        )
+        return 1
+    sys.stdout.write(manifests.joined(parts))
+    return 0
 
 
 def _evaluated(document: Document, subject: Subject, evaluator: Evaluator) -> tuple[Sequence[object], bool]:
@@ -54,11 +59,12 @@ def _evaluated(document: Document, subject: Subject, evaluator: Evaluator) -> tu
 
 def uninject(files: Sequence[str], *, namespace: str) -> int:
     """Prints the manifests without anything of ours; returns 0."""
-    texts = []
+    parts = []
     for document in manifests.read(files):
         found = workloads.subjects(document, namespace=namespace)
-        texts.append(_changed(document, [step for subject in found for step in injection.uninject(subject)]))
-    sys.stdout.write("".join(texts))
+        steps = [step for subject in found for step in injection.uninject(subject)]
+        parts.append((document, _changed(document, steps)))
+    sys.stdout.write(manifests.joined(parts))
     return 0
 
 

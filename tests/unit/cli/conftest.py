@@ -34,11 +34,11 @@ def kagenti(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Callable[[str], str]:
+def written(tmp_path: Path) -> Callable[..., str]:
     """Writes a manifest to a file and returns its path."""
 
-    def write(text: str) -> str:
-        path = tmp_path / "app.yaml"
+    def write(text: str, name: str = "app.yaml") -> str:
+        path = tmp_path / name
         path.write_text(text)
         return str(path)
 

@@ -165,7 +165,7 @@ items:
   - apiVersion: v1
     kind: Pod
     metadata: {name: inner, labels: {kagenti.io/inject: enabled}}
-    spec: {containers: [{name: a, image: b, ports: [{containerPort: 15123}]}]}
+    spec: {containers: [{name: a, image: b}]}
 - apiVersion: kagenti.io/v1alpha1
   kind: AgentRuntime
   metadata: {name: weather, namespace: team1}
@@ -174,15 +174,27 @@ items:
 
 
 def test_a_list_is_unrolled(kagenti: Run, written: Write) -> None:
-    """Its items are decided one by one, and read for our kinds; a denial names the item's own line."""
-    path = written(LIST)
-    done = kagenti("inject", "-f", path, *NOW_ARGUMENTS)
-    assert done.code == 1
+    """Its items are decided one by one, and read for our kinds."""
+    done = kagenti("inject", "-f", written(LIST), *NOW_ARGUMENTS)
+    assert done.code == 0
     found = documents(done.out)[0]
     assert names(found["items"][0]["spec"]["template"]) == OURS
-    assert names(found["items"][1]["items"][0]) == []
-    assert f"{path}:14: denied (PortCollision)" in done.err
+    assert names(found["items"][1]["items"][0]) == OURS
     assert found["items"][2] == documents(LIST)[0]["items"][2]
+
+
+def test_what_is_denied_keeps_everything_back(kagenti: Run, written: Write) -> None:
+    """``kagenti inject | kubectl apply`` must deploy nothing bare: no output, each reason with the item's own line, exit 1."""
+    denied = LIST.replace(
+        "image: b}]}\n- apiVersion: kagenti.io",
+        "image: b, ports: [{containerPort: 15123}]}]}\n- apiVersion: kagenti.io",
+    )
+    path = written(denied + "---\n" + POD.replace("enabled", "perhaps"))
+    done = kagenti("inject", "-f", path, *NOW_ARGUMENTS)
+    assert (done.code, done.out) == (1, "")
+    assert f"{path}:14: denied (PortCollision): " in done.err
+    assert f"{path}:24: denied (InvalidLabel): " in done.err
+    assert "nothing is printed: 2 of 3 workloads would be denied" in done.err
 
 
 def test_a_list_is_taken_back(kagenti: Run, written: Write, tmp_path: Any) -> None:
