@@ -22,7 +22,8 @@ for folder in dev proc sys; do mount --rbind "/$folder" "$base/rootfs/$folder"; 
 mkdir -p "$base/rootfs/run/netns"
 printf '%s' "$HOSTS" > "$base/rootfs/etc/hosts"
 while [ "$1" != -- ]; do
-  mkdir -p "$base/rootfs$2"; mount --bind "$1" "$base/rootfs$2"; shift 2
+  place=$base/rootfs$(chroot "$base/rootfs" realpath -m "$2")  # /var/run leads elsewhere, inside this root
+  mkdir -p "$place"; mount --bind "$1" "$place"; shift 2
 done
 shift
 exec chroot "$base/rootfs" "$@"

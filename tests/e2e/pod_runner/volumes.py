@@ -88,10 +88,10 @@ def tokens_of(plane: Any, pod: Mapping[str, JSON]) -> TokenOf:  # Any: ControlPl
     account = pod["spec"].get("serviceAccountName") or "default"
 
     def make(audience: str, seconds: int) -> str:
-        text = plane.kubectl(
-            "create", "token", account, "-n", metadata["namespace"], f"--audience={audience}", f"--duration={seconds}s",
-            "--bound-object-kind=Pod", f"--bound-object-name={metadata['name']}", f"--bound-object-uid={metadata['uid']}",
-        )  # fmt: skip
+        words = ["create", "token", account, "-n", metadata["namespace"], f"--duration={seconds}s"]
+        words += [f"--audience={audience}"] if audience else []
+        words += ["--bound-object-kind=Pod", f"--bound-object-name={metadata['name']}"]
+        text = plane.kubectl(*words, f"--bound-object-uid={metadata['uid']}")
         return str(text).strip()
 
     return make
