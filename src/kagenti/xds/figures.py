@@ -30,6 +30,9 @@ class Target:
     namespace: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
     @classmethod
     def of(cls, stored: StoredObject) -> "Target":
         """Returns the object."""
@@ -71,7 +74,7 @@ class Reporter:
             found, running = self._of_workload(workload)
             counts += replace(found, refusal=f"{workload}: {found.refusal}") if found.refusal else found
             proxies += running
-        return Figures(counts, proxies, self._revision(stored))
+        return Figures(counts, proxies, self._revision(stored.kind, stored.namespace))
 
     def _of_runtime(self, stored: StoredObject) -> Figures:
         target = stored.target
@@ -92,9 +95,10 @@ class Reporter:
         found = {*self._pods.workloads(), *self._census.workloads()}
         return [workload for workload in found if not namespace or workload.namespace == namespace]
 
-    def _revision(self, stored: StoredObject) -> str:
+    def _revision(self, kind: str, namespace: str) -> str:
         """Returns the content hash, short, of what a config sets, in its version in force."""
-        layer = self._layers.read(_LAYERS[stored.kind], stored).layer
+        config = self._catalogue.namespace_config(namespace) if namespace else self._catalogue.cluster_config()
+        layer = self._layers.read(_LAYERS[kind], config).layer if config is not None else None
         return settings.short(settings.digest(dict(layer.values))) if layer is not None else ""
 
     def _changed(self, workload: WorkloadRef) -> None:

@@ -85,7 +85,7 @@ class PodAuthenticator:
 def _bearer(authorization: str) -> str:
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
-    if scheme.lower() != _SCHEME or not token:
+    if scheme.lower() != _SCHEME or not token or not token.isascii() or not token.isprintable():
         raise Refused("no bearer token; mount the projected token of audience kagenti-xds")
     return token
 

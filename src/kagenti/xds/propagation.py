@@ -76,6 +76,7 @@ class Publisher:
         self._written: dict[Target, _Written] = {}
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._failing = False
         self.writes: Counter[str] = Counter()
         reporter.on_target(self.mark)
         for name in ("AgentRuntime", "AgentRuntimeConfig", "AgentRuntimeClusterConfig"):
@@ -138,15 +139,23 @@ class Publisher:
                 await self._write_condition(target, stored, figures, status)
         except errors.NotFound:
             self.writes["gone"] += 1
-        except (errors.ClusterError, orjson.JSONDecodeError) as error:
+        except errors.ClusterError as error:
             self._failed(target, error)
+        except Exception:  # one object must not end the process: it is ours to mend, and said
+            self.writes["defect"] += 1
+            self._logger.exception("status cannot be made", extra={"fields": {"object": str(target)}})
+        else:
+            self._failing = False
 
-    def _failed(self, target: Target, error: Exception) -> None:
+    def _failed(self, target: Target, error: errors.ClusterError) -> None:
+        """Has a write tried again; said once until one succeeds, for an outage concerns all objects."""
         self.writes["failed"] += 1
         pause = (error.retry_after if isinstance(error, errors.TooManyRequests) else None) or _AGAIN
         self._due[target] = self._now() + pause
-        fields = {"object": f"{target.kind} {target.namespace}/{target.name}", "problem": str(error)}
-        self._logger.warning("status cannot be written", extra={"fields": fields})
+        if not self._failing:
+            self._failing = True
+            fields = {"object": str(target), "problem": str(error)}
+            self._logger.warning("status cannot be written", extra={"fields": fields})
 
     async def _write_entry(self, target: Target, stored: StoredObject, figures: Figures) -> JSON:
         """Writes our entry where it is another than before; returns the status as it is then known."""

@@ -119,6 +119,6 @@ def _end_of(token: str, *, now: float) -> float:
     """Returns when a reviewed token ends, as far as can be seen; an opaque one is asked about again soon."""
     try:
         end = jwt.decode(token, options={"verify_signature": False}).get("exp")
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, ValueError, RecursionError):
         end = None
     return float(end) if isinstance(end, int | float) else now + _OPAQUE_FOR

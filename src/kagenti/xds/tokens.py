@@ -134,7 +134,7 @@ def _unverified(token: str) -> _Unverified | None:
     try:
         header = jwt.get_unverified_header(token)
         payload = jwt.decode(token, options={"verify_signature": False})
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, ValueError, RecursionError):  # brackets in brackets, thousands deep
         return None
     kid = header.get("kid")
     if header.get("alg") not in _ALGORITHMS or not isinstance(kid, str):
@@ -161,7 +161,7 @@ def claims_of(payload: JSON, *, now: float) -> Claims:
     if wellknown.XDS_AUDIENCE not in (audience if isinstance(audience, list) else [audience]):
         raise Refused(f'the token is not for audience "{wellknown.XDS_AUDIENCE}"')
     expires_at, not_before = payload.get("exp"), payload.get("nbf", 0)
-    if not isinstance(expires_at, int | float) or expires_at <= now:
+    if not isinstance(expires_at, int | float) or not expires_at > now:
         raise Refused("the token has expired")
     if not isinstance(not_before, int | float) or not_before > now + _SKEW:
         raise Refused("the token is not valid yet")

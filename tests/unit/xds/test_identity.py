@@ -79,7 +79,9 @@ async def test_a_pod_newer_than_the_cache_costs_one_get() -> None:
     assert bench.api.asked.count(POD) == 1
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "token"])
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "token", "Bearer \udcff", "Bearer a\tb"]
+)
 async def test_no_token_is_refused(header: str) -> None:
     """Nothing is asked of anybody."""
     bench = Bench(pod())

@@ -287,6 +287,17 @@ class TestWrites:
             await eventually(lambda: desk.statuses.condition(runtime) == ("True", "Propagated"))
             assert desk.publisher.writes["failed"] == 1
 
+    async def test_a_defect_is_one_objects_own(self) -> None:
+        """It is counted and logged; the others are written, the process lives."""
+        async with _desk() as desk:
+            config = desk.statuses.create("AgentRuntimeConfig", namespace="team1")
+            desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            desk.statuses.faults = [RuntimeError("boom")]
+            await desk.proxies.acked()
+            await desk.quiet()
+            assert desk.publisher.writes["defect"] == 1
+            assert desk.statuses.condition(config) == ("True", "Propagated")
+
     async def test_an_object_that_is_gone_is_no_failure(self) -> None:
         """Deleted between our look and our write."""
         async with _desk() as desk:

@@ -89,6 +89,15 @@ async def test_unsigned_and_symmetric_tokens_are_never_verified(algorithm: str) 
         await bench.verify(forged)
 
 
+@pytest.mark.parametrize("text", ["a.b.c", "..", "eyJ.eyJ.x", "\udcff", f"{'W' * 4000}.{'W1tb' * 2500}.x"])
+async def test_garbage_is_no_token(text: str) -> None:
+    """Whatever it decodes to, nested thousands deep or not at all."""
+    bench = Bench()
+    await bench.verify(token())
+    with pytest.raises(Refused):
+        await bench.verify(text)
+
+
 async def test_messages_carry_no_token() -> None:
     """Whatever is refused, the log may have it."""
     for text in (token(exp=NOW), token(OTHER), "opaque-secret", token(aud="x"), "x" * 20_000):
