@@ -6,7 +6,6 @@ command: ``kagenti --help`` must not wait for them.
 
 import os
 import sys
-import traceback
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,6 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from kagenti import __version__, errors
+from kagenti.core.installation import Installation
 
 OK, FINDINGS, INPUT_ERROR, CLUSTER_ERROR, DEFECT = 0, 1, 2, 3, 70
 EXIT_CODES: Final = {errors.InputError: INPUT_ERROR, errors.ClusterError: CLUSTER_ERROR, errors.Defect: DEFECT}
@@ -50,7 +50,8 @@ class Output(StrEnum):
     yaml = "yaml"
 
 
-app = typer.Typer(name="kagenti", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=(
+app = typer.Typer(name="kagenti", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  rich_markup_mode=None, help=(
     "Identity, token exchange and observability for AI-agent workloads. "
     "Exit codes: 0 ok, 1 findings, 2 input error, 3 cluster error, 70 defect."
 ))  # fmt: skip
@@ -62,24 +63,46 @@ TriggerMode = Annotated[
     Mode, typer.Option("--mode", envvar="KAGENTI_TRIGGER_MODE", help="Trigger mode of the installation.")
 ]
 
+MutationTarget = Annotated[
+    Target, typer.Option("--target", envvar="KAGENTI_TARGET", help="What the installation's webhook mutates.")
+]
+Enrolled = Annotated[bool, typer.Option(help="Whether namespaces are enrolled of which nothing is known.")]
+NamespaceSelector = Annotated[
+    str, typer.Option(envvar="KAGENTI_NAMESPACE_SELECTOR", help="Which namespaces the cr entry covers.")
+]
+ReleaseNamespace = Annotated[
+    str, typer.Option(envvar="KAGENTI_RELEASE_NAMESPACE", help="Namespace of the installation.")
+]
+ClusterDomain = Annotated[str, typer.Option(envvar="KAGENTI_CLUSTER_DOMAIN", help="DNS domain of the cluster.")]
+
+# The chart's own defaults.
+ENROLLED: Final = "kagenti.io/enrolled=true"
+RELEASE_NAMESPACE: Final = "kagenti-system"
+CLUSTER_DOMAIN: Final = "cluster.local"
+
 
 @app.command()
 def inject(
     filename: Files,
     namespace: Namespace = "default",
     mode: TriggerMode = Mode.both,
-    enrolled: Annotated[bool, typer.Option(help="Whether the namespace is enrolled.")] = True,  # noqa: FBT002  # a flag
-    from_cluster: Annotated[bool, typer.Option(help="Read our kinds from the cluster too.")] = False,  # noqa: FBT002  # a flag
+    target: MutationTarget = Target.pods,
+    enrolled: Enrolled = True,  # noqa: FBT002  # a flag
+    namespace_selector: NamespaceSelector = ENROLLED,
+    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
+    from_cluster: Annotated[bool, typer.Option(help="Apply the files to what the cluster holds.")] = False,  # noqa: FBT002  # a flag
     now: Annotated[str, typer.Option(help="Time of the injection, RFC 3339.")] = "",
     kubeconfig: Kubeconfig = "",
 ) -> None:
-    """Inject the workloads of manifests, exactly as the webhook would; prints the result."""
+    """Inject the workloads of manifests, exactly as the webhook would; prints the result, or nothing if one is denied."""
     from kagenti.cli import offline
+    from kagenti.cli.evaluation import Setup
 
-    sys.exit(
-        offline.inject(filename, namespace=namespace, mode=mode.value, enrolled=enrolled, now=now,
-                       kubeconfig=kubeconfig if from_cluster else None)
-    )  # fmt: skip
+    installation = _installation(release_namespace, cluster_domain, namespace_selector)
+    setup = Setup(mode.value, target.value, enrolled, installation)
+    cluster = kubeconfig if from_cluster else None
+    sys.exit(offline.inject(filename, namespace=namespace, setup=setup, now=now, kubeconfig=cluster))
 
 
 @app.command()
@@ -92,19 +115,27 @@ def uninject(filename: Files, namespace: Namespace = "default") -> None:
 
 @app.command()
 def explain(
-    workload: Annotated[str, typer.Argument(help="KIND/NAME, for example deployment/weather-agent.")],
+    workload: Annotated[str, typer.Argument(help="KIND/NAME (deploy/weather-agent, po/…) or KIND.GROUP/NAME.")],
     namespace: Namespace = "default",
     filename: Annotated[
         list[str] | None, typer.Option("--filename", "-f", help="Read files instead of the cluster.")
     ] = None,
     mode: TriggerMode = Mode.both,
+    target: MutationTarget = Target.pods,
+    enrolled: Enrolled = True,  # noqa: FBT002  # a flag
+    namespace_selector: NamespaceSelector = ENROLLED,
+    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
     output: Annotated[Output, typer.Option("--output", "-o")] = Output.table,
     kubeconfig: Kubeconfig = "",
 ) -> None:
     """Say why a workload is (not) injected, and where each of its settings comes from."""
     from kagenti.cli import explanation
+    from kagenti.cli.evaluation import Setup
 
-    sys.exit(explanation.run(workload, namespace=namespace, files=filename or [], mode=mode.value, output=output.value,
+    installation = _installation(release_namespace, cluster_domain, namespace_selector)
+    setup = Setup(mode.value, target.value, enrolled, installation)
+    sys.exit(explanation.run(workload, namespace=namespace, files=filename or [], setup=setup, output=output.value,
                             kubeconfig=kubeconfig))  # fmt: skip
 
 
@@ -129,11 +160,9 @@ def webhook(
     target: Annotated[Target, typer.Option(envvar="KAGENTI_TARGET")] = Target.pods,
     consistency: Annotated[Consistency, typer.Option(envvar="KAGENTI_CONSISTENCY")] = Consistency.strict,
     client_ca: Annotated[Path | None, typer.Option(help="CA of the API server's client certificate.")] = None,
-    release_namespace: Annotated[str, typer.Option(envvar="KAGENTI_RELEASE_NAMESPACE")] = "kagenti-system",
-    cluster_domain: Annotated[str, typer.Option(envvar="KAGENTI_CLUSTER_DOMAIN")] = "cluster.local",
-    namespace_selector: Annotated[
-        str, typer.Option(envvar="KAGENTI_NAMESPACE_SELECTOR", help="Which namespaces the cr entry covers.")
-    ] = "kagenti.io/enrolled=true",
+    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
+    namespace_selector: NamespaceSelector = ENROLLED,
     webhook_configuration: Annotated[str, typer.Option(help="Check our leaf against its caBundle.")] = "",
     xds_ca: Annotated[
         Path | None, typer.Option(help="CA of the xDS server, PEM; goes into each pod's bootstrap.")
@@ -145,7 +174,6 @@ def webhook(
 ) -> None:
     """Run the admission webhook."""
     from kagenti import webhook as serving
-    from kagenti.core.installation import Installation
 
     config = serving.WebhookConfig(
         certificate=tls_cert,
@@ -156,13 +184,11 @@ def webhook(
         target=target.value,
         consistency=consistency.value,
         client_ca=client_ca,
-        installation=Installation(
-            release_namespace=release_namespace,
-            cluster_domain=cluster_domain,
-            xds_host=f"kagenti-xds.{release_namespace}.svc",
+        installation=_installation(
+            release_namespace,
+            cluster_domain,
+            namespace_selector,
             xds_authority=_pem(xds_ca) if xds_ca is not None else "",
-            version=__version__,
-            namespace_selector=namespace_selector,
         ),
         webhook_configuration=webhook_configuration,
         kubeconfig=kubeconfig,
@@ -171,6 +197,19 @@ def webhook(
         log_level=log_level,
     )
     sys.exit(serving.main(config))
+
+
+def _installation(
+    release_namespace: str, cluster_domain: str, namespace_selector: str, *, xds_authority: str = ""
+) -> Installation:
+    return Installation(
+        release_namespace=release_namespace,
+        cluster_domain=cluster_domain,
+        xds_host=f"kagenti-xds.{release_namespace}.svc",
+        xds_authority=xds_authority,
+        version=__version__,
+        namespace_selector=namespace_selector,
+    )
 
 
 @app.command()
@@ -182,14 +221,13 @@ def xds(
     port: Annotated[int, typer.Option(help="Port that Envoys dial.")] = 15010,
     status_port: Annotated[int, typer.Option(help="Port for health and metrics.")] = 15011,
     debug_port: Annotated[int, typer.Option(help="Port for /debug, on loopback only.")] = 15012,
-    release_namespace: Annotated[str, typer.Option(envvar="KAGENTI_RELEASE_NAMESPACE")] = "kagenti-system",
-    cluster_domain: Annotated[str, typer.Option(envvar="KAGENTI_CLUSTER_DOMAIN")] = "cluster.local",
+    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
     shutdown_grace: Annotated[float, typer.Option(help="Seconds over which open streams are handed over.")] = 10.0,
     log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
 ) -> None:
     """Run the xDS server: configuration for the proxies of running pods."""
-    from kagenti.core.installation import Installation
     from kagenti.xds import config, start
 
     sys.exit(
@@ -202,12 +240,7 @@ def xds(
                 port=port,
                 status_port=status_port,
                 debug_port=debug_port,
-                installation=Installation(
-                    release_namespace=release_namespace,
-                    cluster_domain=cluster_domain,
-                    xds_host=f"kagenti-xds.{release_namespace}.svc",
-                    version=__version__,
-                ),
+                installation=_installation(release_namespace, cluster_domain, ENROLLED),
                 kubeconfig=kubeconfig,
                 shutdown_grace=shutdown_grace,
                 log_level=log_level,
@@ -234,6 +267,8 @@ def main() -> None:
     except Exception as problem:  # the last line of defence: a defect is said as one
         sys.stderr.write(f"kagenti: defect: {type(problem).__name__}: {problem}; KAGENTI_DEBUG=1 shows where\n")
         if os.environ.get("KAGENTI_DEBUG"):
+            import traceback
+
             traceback.print_exc()
         sys.exit(DEFECT)
 

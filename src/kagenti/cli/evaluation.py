@@ -1,18 +1,35 @@
-"""One workload and what is held → the evaluation that the webhook would make of it."""
+"""One workload and what is held → the evaluation that the webhook would make of it; shared by inject and explain."""
 
+import dataclasses
 import datetime
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
-from kagenti import __version__
 from kagenti.cli.catalogue import Holding
 from kagenti.core import trigger
 from kagenti.core.admission.evaluate import Context, Evaluation, evaluate
+from kagenti.core.admission.pods import NOT_OURS
 from kagenti.core.installation import Installation
 from kagenti.core.layers import LayerCache
 from kagenti.core.settings import Resolver
-from kagenti.core.trigger import Mode
+from kagenti.core.trigger import Coverage, Mode
 from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
+
+Target = Literal["pods", "workloads"]
+
+# What the chart's entries cover with target workloads (spec 03); every pod is covered with target pods.
+_TEMPLATES: Final = ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The installation that is asked about; ``enrolled`` counts for namespaces of which nothing is known."""
+
+    mode: Mode
+    target: Target
+    enrolled: bool
+    installation: Installation
 
 
 @dataclass(slots=True)
@@ -20,36 +37,63 @@ class Evaluator:
     """Evaluates workloads with one set of layers."""
 
     holding: Holding
-    mode: Mode
-    enrolled: bool
+    setup: Setup
     now: datetime.datetime
-    installation: Installation = field(default_factory=lambda: Installation(version=__version__))
     layers: LayerCache = field(default_factory=LayerCache)
+    context: Context = field(init=False)
+
+    def __post_init__(self) -> None:
+        installation = self.setup.installation
+        resolver = Resolver(cluster_domain=installation.cluster_domain, is_namespace=self.holding.is_namespace)
+        self.context = Context(mode=self.setup.mode, installation=installation, resolver=resolver)
+
+    def seen(self, subject: Subject) -> Subject:
+        """Returns a workload as the webhook sees it: under its top owner.
+
+        With target pods, labels on the workload's own metadata are not there: its pods do not carry them.
+        """
+        labels = subject.labels_of_workload if self.setup.target == "workloads" else None
+        return Subject(self.holding.top_of(subject), subject.template, subject.path, labels)
 
     def evaluate(self, subject: Subject) -> Evaluation:
-        """Returns what the webhook would make of a subject."""
-        labels = self._labels(subject.namespace)
+        """Returns what the webhook would make of a workload, given as it stands in its own manifest."""
+        seen = self.seen(subject)
         return evaluate(
-            subject,
+            seen,
             sources=self.layers.gather(
                 cluster=self.holding.cluster_config(),
                 namespace=self.holding.namespace_config(subject.namespace),
-                runtimes=self.holding.runtimes_for(subject.owner),
+                runtimes=self.holding.runtimes_for(seen.owner),
             ),
-            context=Context(mode=self.mode, installation=self.installation, resolver=Resolver()),
-            namespace_labels=labels,
+            context=self.context,
+            namespace_labels=self._labels(subject.namespace),
             now=self.now,
-            coverage=trigger.coverage_of(
-                subject.namespace,
-                labels=labels,
-                selector=self.installation.namespace_selector,
-                release_namespace=self.installation.release_namespace,
-            ),
+            coverage=self._coverage(subject),
         )
 
+    def _coverage(self, subject: Subject) -> Coverage:
+        kind, namespace = subject.owner.kind, subject.namespace
+        if self.setup.target == "workloads" and (
+            kind not in _TEMPLATES or subject.owner.group not in ("apps", "batch")
+        ):
+            why = f"with target workloads the webhook is called for {', '.join(_TEMPLATES)}, never for a {kind}"
+            return Coverage(
+                enrolled=False, excluded=NOT_OURS, why=f"{why}; ask about the workload that has the template"
+            )
+        installation = self.setup.installation
+        found = trigger.coverage_of(
+            namespace,
+            labels=self._labels(namespace),
+            selector=installation.namespace_selector,
+            release_namespace=installation.release_namespace,
+        )
+        if namespace in self.holding.namespaces or found.excluded:
+            return found
+        return dataclasses.replace(found, enrolled=self.setup.enrolled)
+
     def _labels(self, namespace: str) -> dict[str, str]:
-        """Returns the namespace's labels; in files without that namespace, enrolment as it was asked for."""
+        """Returns the namespace's labels; of one that is not known, those that enrolment as asked for would give it."""
         known = self.holding.namespaces.get(namespace)
         if known is not None:
             return dict(known)
-        return {wellknown.ENROLLED_LABEL: "true"} if self.enrolled else {}
+        return {wellknown.ENROLLED_LABEL: "true"} if self.setup.enrolled else {}

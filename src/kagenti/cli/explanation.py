@@ -4,90 +4,91 @@ import datetime
 import io
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any
 
 import orjson
 
 from kagenti.cli import catalogue, manifests, workloads
-from kagenti.cli.evaluation import Evaluator
+from kagenti.cli.catalogue import Holding
+from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.cli.named import Named, named
 from kagenti.core.admission.evaluate import Evaluation
 from kagenti.core.settings import effective_class
 from kagenti.core.settings.model import ResolvedSettings
-from kagenti.core.trigger import Mode
-from kagenti.core.workload import Subject, subject_of
+from kagenti.core.workload import TEMPLATE_PATHS, Subject, WorkloadRef, group_of, subject_of
 from kagenti.errors import UsageError
 
 JSON = Any  # the answer, ready to be printed
 
-KINDS: Final = {
-    "deployment": "/apis/apps/v1/namespaces/{}/deployments/{}",
-    "statefulset": "/apis/apps/v1/namespaces/{}/statefulsets/{}",
-    "daemonset": "/apis/apps/v1/namespaces/{}/daemonsets/{}",
-    "job": "/apis/batch/v1/namespaces/{}/jobs/{}",
-    "cronjob": "/apis/batch/v1/namespaces/{}/cronjobs/{}",
-    "pod": "/api/v1/namespaces/{}/pods/{}",
-}
-_NAMES: Final = {
-    "deployment": ("apps/v1", "Deployment"),
-    "statefulset": ("apps/v1", "StatefulSet"),
-    "daemonset": ("apps/v1", "DaemonSet"),
-    "job": ("batch/v1", "Job"),
-    "cronjob": ("batch/v1", "CronJob"),
-    "pod": ("v1", "Pod"),
-}
 
-
-def run(workload: str, *, namespace: str, files: Sequence[str], mode: Mode, output: str, kubeconfig: str) -> int:
+def run(asked: str, *, namespace: str, files: Sequence[str], setup: Setup, output: str, kubeconfig: str) -> int:
     """Prints the explanation; returns 0, or 1 when the workload's pods would be denied or a setting has a finding."""
-    kind, _, name = workload.rpartition("/")
-    kind = (kind or "deployment").lower().removesuffix("s").split(".")[0]
-    if kind not in KINDS or not name:
-        raise UsageError(f"workload is {workload!r}, want KIND/NAME with a kind of {', '.join(KINDS)}")
+    wanted = named(asked)
     if files:
-        holding, manifest = _from_files(files, kind=kind, name=name, namespace=namespace)
+        holding, subject, exists = _from_files(files, wanted, namespace=namespace)
     else:
-        path = KINDS[kind].format(quote(namespace, safe=""), quote(name, safe=""))
-        holding, manifest = catalogue.from_cluster(kubeconfig, namespace=namespace, extra=path)
-    subject = _subject(manifest, kind=kind, name=name, namespace=namespace)
-    evaluator = Evaluator(holding, mode=mode, enrolled=True, now=datetime.datetime.now(datetime.UTC))
+        holding, subject, exists = _from_cluster(kubeconfig, wanted, namespace=namespace)
+    evaluator = Evaluator(holding, setup, datetime.datetime.now(datetime.UTC))
     evaluation = evaluator.evaluate(subject)
-    answer = describe(subject, evaluation, exists=manifest is not None)
+    answer = describe(evaluator.seen(subject), evaluation, exists=exists)
     sys.stdout.write(_printed(answer, output))
     return int(evaluation.decision.outcome == "Deny" or bool(answer["findings"]))
 
 
-def _from_files(files: Sequence[str], *, kind: str, name: str, namespace: str) -> tuple[catalogue.Holding, JSON]:
+def _from_files(files: Sequence[str], wanted: Named, *, namespace: str) -> tuple[Holding, Subject, bool]:
     documents = manifests.unrolled(manifests.read(files))
     holding = catalogue.from_documents(documents, namespace=namespace)
+    found: dict[str, Subject] = {}
     for document in documents:
-        content = manifests.plain(document.content)
-        if str(content["kind"]).lower() != kind:
+        content = document.content
+        if not wanted.means(content["kind"], group_of(str(content.get("apiVersion")))):
             continue
-        subject = workloads.subject_in(document, (), document.content, namespace=namespace)
-        metadata = content.get("metadata") or {}
-        if subject is not None and metadata.get("name") == name:
-            return holding, {**content, "metadata": {"namespace": namespace, **metadata}}
-    return holding, None
+        subject = workloads.subject_in(document, (), content, namespace=namespace)
+        if subject is not None and subject.owner.name == wanted.name:
+            found[subject.namespace] = subject
+    if len(found) > 1 and namespace not in found:
+        places = ", ".join(sorted(found))
+        raise UsageError(f"{wanted.kind} {wanted.name} is in namespaces {places}; name one with --namespace")
+    if found:
+        return holding, found.get(namespace) or next(iter(found.values())), True
+    return holding, _ghost(wanted, namespace), False
 
 
-def _subject(manifest: JSON, *, kind: str, name: str, namespace: str) -> Subject:
-    """Returns the workload as a subject; one that does not exist yet stands for itself, unlabelled.
+def _from_cluster(kubeconfig: str, wanted: Named, *, namespace: str) -> tuple[Holding, Subject, bool]:
+    from kagenti.cli import cluster  # what talks to a cluster takes a fifth of a second to import
+    from kagenti.kube.client import KubeClient
 
-    The question is about its pods, so the label on the workload's own metadata does not count (target pods).
+    async def work(client: KubeClient) -> tuple[Holding, Subject, bool]:
+        known, manifest = await cluster.find(client, wanted, namespace=namespace)
+        holding = await cluster.holding(client, {namespace})
+        if manifest is None:
+            return holding, _ghost(known, namespace), False
+        holding.add(manifest, namespace=namespace)
+        subject = subject_of(manifest, namespace=namespace)
+        if subject is None:
+            raise UsageError(
+                f"{known.kind} {namespace}/{known.name} has no pod template to explain; name one of its pods"
+            )
+        await cluster.climb(client, holding, [subject])
+        return holding, subject, True
+
+    return cluster.session(kubeconfig, work)
+
+
+def _ghost(wanted: Named, namespace: str) -> Subject:
+    """Returns a workload that does not exist yet: it stands for itself, without labels or containers.
+
+    Raises:
+        UsageError: It is of a kind whose spelling only an object, or the cluster, could tell.
     """
-    api_version, kind_name = _NAMES[kind]
-    named = {"apiVersion": api_version, "kind": kind_name}
-    empty: JSON = {"metadata": {}, "spec": {"containers": []}}
-    found = {**(manifest or {}), **named} if manifest else None
-    subject = subject_of(found, namespace=namespace) if found else None
-    if subject is None:
-        body = {"spec": {"template": empty, "jobTemplate": {"spec": {"template": empty}}}} if kind != "pod" else empty
-        ghost = {**named, **body, "metadata": {"name": name, "namespace": namespace}}
-        subject = subject_of(ghost, namespace=namespace)
-    if subject is None:
-        raise UsageError(f"{kind} {namespace}/{name} has no pod template to explain")
-    return Subject(subject.owner, subject.template, subject.path)
+    if not wanted.built_in and wanted.kind.islower():
+        raise UsageError(f"no {wanted.kind}.{wanted.group} named {wanted.name} is in the files; add it with --filename")
+    path = TEMPLATE_PATHS.get((wanted.group, wanted.kind), ("spec", "template"))
+    return Subject(
+        WorkloadRef(wanted.group, wanted.kind, namespace, wanted.name),
+        {"metadata": {}, "spec": {"containers": []}},
+        path,
+    )
 
 
 def describe(subject: Subject, evaluation: Evaluation, *, exists: bool) -> dict[str, JSON]:
@@ -109,23 +110,34 @@ def describe(subject: Subject, evaluation: Evaluation, *, exists: bool) -> dict[
 
 
 def _inbound(evaluation: Evaluation) -> dict[str, JSON]:
-    """Returns where inbound traffic goes; empty where it is not validated. An empty mapping is one that is off."""
-    sidecars = evaluation.sidecars
-    if sidecars is None or sidecars.port_mapping is None:
+    """Returns where inbound traffic goes and why; empty where nothing is injected."""
+    sidecars, settings = evaluation.sidecars, evaluation.settings
+    if sidecars is None or settings is None:
         return {}
+    if sidecars.port_mapping is None:
+        why = "inbound traffic is not validated: identity.inbound is off, or envoy-proxy is not injected"
+        return {"portMapping": {}, "why": why, "probeBypasses": []}
+    port, target = (settings.number(f"identity.inbound.{key}") for key in ("port", "targetPort"))
+    why = f"identity.inbound.port is {port}, targetPort {target}, and no container of the app declares {port} itself"
+    if not sidecars.port_mapping:
+        same = f"identity.inbound.port and targetPort are both {port}"
+        why = (
+            same if port == target else f"the app declares port {port} itself, so nothing leads to targetPort {target}"
+        )
     return {
-        "portMapping": {str(port): target for port, target in sidecars.port_mapping.items()},
-        "probeBypasses": [{"path": path, "port": port} for path, port in sidecars.bypasses or ()],
+        "portMapping": {str(dialled): to for dialled, to in sidecars.port_mapping.items()},
+        "why": why,
+        "probeBypasses": [{"path": path, "port": number} for path, number in sidecars.bypasses or ()],
     }
 
 
 def _inbound_lines(answer: dict[str, JSON]) -> Iterator[str]:
-    if not answer["inbound"]:
+    inbound = answer["inbound"]
+    if not inbound:
         return
-    mapped = [f"{port} to {target}" for port, target in answer["inbound"]["portMapping"].items()]
-    why = "off: the app declares the port itself, or port and targetPort are one"
-    yield f"  port mapping: {', '.join(mapped) or why}"
-    for bypass in answer["inbound"]["probeBypasses"]:
+    mapped = ", ".join(f"{port} to {target}" for port, target in inbound["portMapping"].items())
+    yield f"  port mapping: {mapped or 'off'}: {inbound['why']}"
+    for bypass in inbound["probeBypasses"]:
         yield f"  probe without a token: {bypass['path']} on port {bypass['port']}"
 
 

@@ -1,42 +1,37 @@
-"""``kagenti inject`` and ``uninject``: the webhook's own functions on files; nothing is printed unless all went well.
-
-Decides as target pods does: what stands on a workload's own metadata is not seen by its pods.
-"""
+"""``kagenti inject`` and ``uninject``: the webhook's own functions on files; nothing is printed unless all went well."""
 
 import datetime
 import sys
 from collections.abc import Sequence
 
 from kagenti.cli import catalogue, manifests, workloads
-from kagenti.cli.evaluation import Evaluator
+from kagenti.cli.catalogue import Holding
+from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.cli.manifests import Document
 from kagenti.core import inject as injection
 from kagenti.core import workload
-from kagenti.core.trigger import Mode
 from kagenti.core.workload import Subject
 from kagenti.errors import ManifestError, UsageError
 
 
-def inject(
-    files: Sequence[str], *, namespace: str, mode: Mode, enrolled: bool, now: str, kubeconfig: str | None
-) -> int:
+def inject(files: Sequence[str], *, namespace: str, setup: Setup, now: str, kubeconfig: str | None) -> int:
     """Prints the manifests injected and returns 0; prints nothing and returns 1 when a workload would be denied."""
     documents = manifests.read(files)
+    found = [(document, workloads.subjects(document, namespace=namespace)) for document in documents]
     holding = catalogue.from_documents(manifests.unrolled(documents), namespace=namespace)
     if kubeconfig is not None:
-        known, _ = catalogue.from_cluster(kubeconfig, namespace=namespace)
-        holding.objects += known.objects
-        holding.namespaces = {**known.namespaces, **holding.namespaces}
-    evaluator = Evaluator(holding, mode=mode, enrolled=enrolled, now=_time(now))
-    parts, seen, denied = [], 0, 0
-    for document in documents:
+        holding = _over_cluster(kubeconfig, holding, [subject for _, subjects in found for subject in subjects])
+    evaluator = Evaluator(holding, setup, _time(now))
+    parts, denied = [], 0
+    for document, subjects in found:
         operations: list[object] = []
-        for subject in workloads.subjects(document, namespace=namespace):
+        for subject in subjects:
             patch, refused = _evaluated(document, subject, evaluator)
             operations += patch
-            seen, denied = seen + 1, denied + refused
+            denied += refused
         parts.append((document, _changed(document, operations)))
     if denied:  # a part of the output, applied, would run bare what the webhook keeps out
+        seen = sum(len(subjects) for _, subjects in found)
         sys.stderr.write(
             f"kagenti: nothing is printed: {denied} of {seen} workloads would be denied; mend them first\n"
         )
@@ -45,10 +40,24 @@ def inject(
     return 0
 
 
+def _over_cluster(kubeconfig: str, files: Holding, subjects: Sequence[Subject]) -> Holding:
+    """Returns what is held once the files are applied to the cluster, for every namespace that they name."""
+    from kagenti.cli import cluster  # what talks to a cluster takes a fifth of a second to import
+    from kagenti.kube.client import KubeClient
+
+    async def work(client: KubeClient) -> Holding:
+        known = await cluster.holding(client, files.named | {subject.namespace for subject in subjects})
+        both = files.over(known)
+        await cluster.climb(client, both, subjects)
+        return both
+
+    return cluster.session(kubeconfig, work)
+
+
 def _evaluated(document: Document, subject: Subject, evaluator: Evaluator) -> tuple[Sequence[object], bool]:
     """Returns the patch of a workload, and whether its pods would be denied; says what its author should know."""
-    evaluation = evaluator.evaluate(Subject(subject.owner, subject.template, subject.path))
-    misplaced = workload.misplaced_label(subject)
+    evaluation = evaluator.evaluate(subject)
+    misplaced = workload.misplaced_label(subject) if evaluator.setup.target == "pods" else ""
     for warning in (*([misplaced] if misplaced else ()), *evaluation.warnings):
         _say(document, subject, f"warning: {warning}")
     denied = evaluation.decision.outcome == "Deny"

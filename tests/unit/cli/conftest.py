@@ -1,13 +1,14 @@
 """The command as a user runs it: arguments in, exit code and both outputs out."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from kagenti import cli
+from tests.unit.cli.api_server import Server, serving
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,10 @@ def written(tmp_path: Path) -> Callable[..., str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Server]:
+    """An API server that serves what the test puts into it."""
+    with serving(tmp_path) as server:
+        yield server

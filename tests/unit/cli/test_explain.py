@@ -26,38 +26,41 @@ spec:
 """
 
 
-@pytest.mark.parametrize(
-    ("ports", "mapping", "line"),
-    [
-        ("[{containerPort: 8081}]", {"8080": 8081}, "port mapping: 8080 to 8081"),
-        ("[{containerPort: 8080}]", {}, "port mapping: off: the app declares the port itself"),
-    ],
-)
-def test_it_says_where_inbound_traffic_goes(
-    ports: str, mapping: dict[str, int], line: str, kagenti: Run, written: Write
-) -> None:
-    """The mapping, also that it is off, and the probes that need no token; as JSON and for people."""
-    path = written(deployment(ports))
-    arguments = ("explain", "deployment/weather", "-n", "team1", "-f", path)
-    answer = orjson.loads(kagenti(*arguments, "-o", "json").out)
-    assert answer["inbound"] == {"portMapping": mapping, "probeBypasses": [{"path": "/live", "port": 8081}]}
-    table = kagenti(*arguments).out
-    assert line in table
-    assert "probe without a token: /live on port 8081" in table
-
-
-def test_it_says_nothing_of_inbound_where_it_is_off(kagenti: Run, written: Write) -> None:
-    """Where inbound traffic is not validated there is nothing to map."""
-    layer = """\
+LAYER = """\
 ---
 apiVersion: kagenti.io/v1alpha1
 kind: AgentRuntimeConfig
-metadata: {name: default, namespace: team1}
-spec: {identity: {inbound: {enabled: false}}}
+metadata: {{name: default, namespace: team1}}
+spec: {{identity: {{inbound: {{{}}}}}}}
 """
-    path = written(deployment("[{containerPort: 8081}]") + layer)
-    done = kagenti("explain", "deployment/weather", "-n", "team1", "-f", path, "-o", "json")
-    assert orjson.loads(done.out)["inbound"] == {}
+
+
+@pytest.mark.parametrize(
+    ("ports", "inbound", "mapping", "line"),
+    [
+        (
+            "8081",
+            "enabled: true",
+            {"8080": 8081},
+            "8080 to 8081: identity.inbound.port is 8080, targetPort 8081, and no",
+        ),
+        ("8080", "enabled: true", {}, "off: the app declares port 8080 itself, so nothing leads to targetPort 8081"),
+        ("8081", "port: 8081", {}, "off: identity.inbound.port and targetPort are both 8081"),
+        ("8081", "enabled: false", {}, "off: inbound traffic is not validated: identity.inbound is off"),
+    ],
+)
+def test_it_says_where_inbound_traffic_goes(
+    ports: str, inbound: str, mapping: dict[str, int], line: str, kagenti: Run, written: Write
+) -> None:
+    """The mapping and why it is on or off, and the probes that need no token; as JSON and for people."""
+    path = written(deployment(f"[{{containerPort: {ports}}}]") + LAYER.format(inbound))
+    arguments = ("explain", "deployment/weather", "-n", "team1", "-f", path)
+    answer = orjson.loads(kagenti(*arguments, "-o", "json").out)["inbound"]
+    probes = [{"path": "/live", "port": 8081}] if inbound != "enabled: false" else []
+    assert (answer["portMapping"], answer["probeBypasses"]) == (mapping, probes)
+    table = kagenti(*arguments).out
+    assert f"  port mapping: {line}" in table
+    assert ("probe without a token: /live on port 8081" in table) is bool(probes)
 
 
 def test_it_finds_a_workload_in_a_list(kagenti: Run, written: Write) -> None:

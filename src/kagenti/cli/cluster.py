@@ -1,0 +1,119 @@
+"""What the commands read of a cluster: objects of ours, namespaces, top owners, and one object by kind and name."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+import orjson
+
+from kagenti import errors
+from kagenti.cli.catalogue import Holding
+from kagenti.cli.named import Named
+from kagenti.core.workload import Subject
+from kagenti.kube.client import KubeClient, connect
+from kagenti.kube.owners import OwnerReader
+from kagenti_api.v1alpha1 import wellknown
+
+JSON = Any  # a raw object or an answer of discovery
+_Result = TypeVar("_Result")
+
+_OURS: Final = f"/apis/{wellknown.API_VERSION}"
+_IN_NAMESPACE: Final = {"AgentRuntimeConfig": "agentruntimeconfigs", "AgentRuntime": "agentruntimes"}
+
+
+def session(kubeconfig: str, work: Callable[[KubeClient], Awaitable[_Result]]) -> _Result:
+    """Returns what ``work`` makes of a client.
+
+    Connects before the loop runs: the plugin of a kubeconfig (exec, auth provider) runs a loop of its own.
+    """
+    connection = connect(kubeconfig)
+
+    async def run() -> _Result:
+        async with KubeClient(connection, user_agent="kagenti-cli") as client:
+            return await work(client)
+
+    return asyncio.run(run())
+
+
+async def holding(client: KubeClient, namespaces: Iterable[str]) -> Holding:
+    """Returns what the cluster holds for these namespaces."""
+    places = sorted(namespaces)
+    lists = [("AgentRuntimeClusterConfig", f"{_OURS}/agentruntimeclusterconfigs")]
+    lists += [
+        (kind, f"{_OURS}/namespaces/{quote(place, safe='')}/{plural}")
+        for place in places
+        for kind, plural in _IN_NAMESPACE.items()
+    ]
+    found = Holding()
+    try:
+        bodies = await asyncio.gather(*(client.get(path) for _, path in lists))
+    except errors.NotFound as problem:
+        raise errors.NotFound(
+            f"the cluster does not serve {wellknown.API_VERSION}: kagenti is not installed there; "
+            f"`kagenti crds --apply` installs its kinds ({problem})"
+        ) from problem
+    for (kind, _), body in zip(lists, bodies, strict=True):
+        for item in orjson.loads(body)["items"]:
+            found.add({**item, "kind": kind, "apiVersion": wellknown.API_VERSION}, namespace="")
+    for item in await _namespaces(client, places):
+        found.add({**item, "kind": "Namespace", "apiVersion": "v1"}, namespace="")
+    return found
+
+
+async def _namespaces(client: KubeClient, places: list[str]) -> list[JSON]:
+    """Returns every namespace, or those of these that exist where only single ones may be read."""
+    try:
+        items: list[JSON] = orjson.loads(await client.get("/api/v1/namespaces"))["items"]
+    except errors.Forbidden:
+        found = await asyncio.gather(*(read(client, f"/api/v1/namespaces/{quote(place, safe='')}") for place in places))
+        return [item for item in found if item is not None]
+    return items
+
+
+async def climb(client: KubeClient, held: Holding, subjects: Iterable[Subject]) -> None:
+    """Reads the top owner of each subject that has a controller into what is held, as the webhook reads it."""
+    reader = OwnerReader(client)
+    for subject in subjects:
+        reference = held.reference(subject)
+        if reference is not None:
+            held.tops[subject.namespace, reference] = await reader.top_owner(reference, subject.namespace)
+
+
+async def read(client: KubeClient, path: str) -> JSON:
+    """Returns an object, or None where it does not exist."""
+    try:
+        return orjson.loads(await client.get(path))
+    except errors.NotFound:
+        return None
+
+
+async def find(client: KubeClient, named: Named, *, namespace: str) -> tuple[Named, JSON]:
+    """Returns the workload's kind as the API server knows it, and the object, None where it does not exist.
+
+    Raises:
+        UsageError: The API server knows no such kind.
+    """
+    group = named.group
+    version = {"": "v1", "apps": "v1", "batch": "v1"}.get(group) if named.built_in else None
+    if version is None:
+        served = await read(client, f"/apis/{quote(group, safe='')}")
+        if served is None:
+            raise errors.UsageError(f"the cluster serves no API group {group!r}; `kubectl api-resources` lists them")
+        version = served["preferredVersion"]["version"]
+    base = f"/apis/{group}/{version}" if group else f"/api/{version}"
+    kind, plural = (named.kind, named.plural) if named.built_in else await _resource(client, base, named)
+    item = await read(client, f"{base}/namespaces/{quote(namespace, safe='')}/{plural}/{quote(named.name, safe='')}")
+    known = Named(kind, group, named.name, built_in=named.built_in, version=version)
+    # A single object comes with kind and apiVersion; they are what was asked for, whatever a server leaves out.
+    return known, None if item is None else {**item, "kind": kind, "apiVersion": known.api_version}
+
+
+async def _resource(client: KubeClient, base: str, named: Named) -> tuple[str, str]:
+    """Returns kind and plural of the resource that was named by its kind, plural, singular or a short name."""
+    for found in (await read(client, base) or {}).get("resources") or ():
+        names = (found["name"], found.get("singularName"), found["kind"].lower(), *(found.get("shortNames") or ()))
+        subresource = "/" in found["name"]
+        if named.kind in names and found.get("namespaced") and not subresource:
+            return found["kind"], found["name"]
+    raise errors.UsageError(f"{base} serves no namespaced kind {named.kind!r}; `kubectl api-resources` lists them")
