@@ -278,23 +278,28 @@ def test_every_flag_of_a_deployment_is_one_of_the_command(name: str) -> None:
 CLIENT_CA = ("--set", "webhook.clientCA.secretName=api-server-ca,webhook.clientCA.key=root.pem,webhook.concurrency=64")
 
 
+def webhook_of(documents: list[JSON]) -> JSON:
+    """Returns the webhook's Deployment."""
+    return next(d for d in documents if d["kind"] == "Deployment" and d["metadata"]["name"] == "kagenti-webhook")
+
+
 def test_a_client_ca_is_mounted_and_named(place: ControlPlane) -> None:
     """The key of the Secret stands where the flag says; the API server adds nothing, and without a name there is neither."""
-    (deployment,) = [d for d in render(*CLIENT_CA, *PROVIDED) if d["kind"] == "Deployment"]
+    deployment = webhook_of(render(*CLIENT_CA, *PROVIDED))
     spec = deployment["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert {"--client-ca=/client-ca/root.pem", "--concurrency=64"} <= set(container["args"])
     assert {"name": "client-ca", "mountPath": "/client-ca", "readOnly": True} in container["volumeMounts"]
-    assert spec["volumes"][1]["secret"]["items"] == [{"key": "root.pem", "path": "root.pem"}]
+    (volume,) = [found for found in spec["volumes"] if found["name"] == "client-ca"]
+    assert volume["secret"]["items"] == [{"key": "root.pem", "path": "root.pem"}]
     (stored,) = apply(place, [deployment], "--dry-run=server")
     assert own_part(stored) == own_part(deployment)
-    (plain,) = [d for d in shaped("both", "pods") if d["kind"] == "Deployment"]
-    assert "client-ca" not in str(plain)
+    assert "client-ca" not in str(webhook_of(shaped("both", "pods")))
 
 
 def test_every_flag_with_a_client_ca_is_one_of_the_command(tmp_path: Path) -> None:
     """The rendered arguments start the real program."""
-    (deployment,) = [d for d in render(*CLIENT_CA, *PROVIDED) if d["kind"] == "Deployment"]
+    deployment = webhook_of(render(*CLIENT_CA, *PROVIDED))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     command = [sys.executable, "-m", "kagenti", *container["args"], "--kubeconfig", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
