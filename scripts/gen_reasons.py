@@ -7,7 +7,7 @@ constants where they have one: a test compares this table with every code that `
 import sys
 from pathlib import Path
 
-from kagenti.core import selfchecks, validation
+from kagenti.core import delivery, propagation, receipts, selfchecks, validation
 from kagenti.core.admission import advise, desk, evaluate, pods, reach, respond, workloads
 from kagenti.core.inject import refusal
 from kagenti.core.settings import merge
@@ -50,11 +50,18 @@ OBJECTS = {
     advise.ADVICE: "advice on a workload: its author is told something, nothing is refused or changed",
     advise.SILENT: "advice on a workload: there is nothing to say",
 }
+PROXIES = {
+    propagation.PROPAGATED: "ConfigPropagated is True: every proxy acknowledged the configuration",
+    propagation.NO_PROXIES: "ConfigPropagated is Unknown: nothing runs that could acknowledge anything",
+    delivery.LAYOUT_UNSUPPORTED: "a running proxy keeps what it has: its listeners are older than this version can serve",
+    receipts.PROVIDER_NOT_ALLOWED: "a running proxy keeps what it has: its receipt names an identity provider that is not allowed",
+}
 SECTIONS = {
     "What becomes of a pod": reasons.MEANINGS,
     "Refusals by the pod's content: denied, with the field": REFUSALS,
     "Other answers": ANSWERS,
     "Writes of kagenti objects, and advice": OBJECTS,
+    "Running proxies": PROXIES,
 }
 
 

@@ -68,6 +68,15 @@ class Webhook(Values):
     resources: dict[str, Any] = Field(description="Requests and limits of the container.")
 
 
+class Xds(Values):
+    """The xDS server."""
+
+    replicas: int = Field(ge=1, le=16, description="Pods of the server; status has an entry for each.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(description="What is logged.")
+    priority_class_name: str = Field(max_length=253, description="Priority class; empty for the cluster's default.")
+    resources: dict[str, Any] = Field(description="Requests and limits of the container.")
+
+
 class Image(Values):
     """The one image of all processes."""
 
@@ -87,10 +96,11 @@ class IssuerRef(Values):
 
 
 class Certificates(Values):
-    """The serving certificate of the webhook."""
+    """The serving certificates of webhook and xDS server."""
 
     mode: Literal["certManager", "provided", "selfManaged"] = Field(description="Who makes the certificate.")
     secret_name: Name = Field(description="Secret of type kubernetes.io/tls.")
+    xds_secret_name: Name = Field(description="Secret of the xDS server: tls.crt, tls.key, ca.crt.")
     ca_bundle: str = Field(max_length=1_000_000, description="PEM of the CA; for mode provided.")
     issuer_ref: IssuerRef = Field(description="For mode certManager: your issuer; empty makes a CA of our own.")
 
@@ -105,6 +115,7 @@ class Chart(Values):
     """Values of kagenti."""
 
     webhook: Webhook
+    xds: Xds
     image: Image
     certificates: Certificates
     cluster_domain: str = Field(

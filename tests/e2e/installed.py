@@ -77,7 +77,9 @@ def free_port() -> int:
 class Webhook:
     """The process ``kagenti webhook`` with its certificate; one port for its life."""
 
-    def __init__(self, plane: ControlPlane, options: Options, *, folder: Path, kubeconfig: Path) -> None:
+    def __init__(
+        self, plane: ControlPlane, options: Options, *, folder: Path, kubeconfig: Path, xds_ca: Path | None = None
+    ) -> None:
         self.port = free_port()
         self.authority = mint_authority("kagenti webhook")
         certificate, key = self.authority.issue("kagenti-webhook", dns=["localhost"], ips=["127.0.0.1"])
@@ -93,6 +95,7 @@ class Webhook:
         self._command += ["--kubeconfig", str(kubeconfig), "--shutdown-grace", "0.5"]
         # As the chart does: ready once the leaf verifies against the live caBundle, which the role lets us read.
         self._command += ["--webhook-configuration", "kagenti-injector"]
+        self._command += ["--xds-ca", str(xds_ca)] if xds_ca else []
         self._environment = {**os.environ, **dict(options.environment)}
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -177,7 +180,10 @@ class Installed:
         self._apply_accounts()
         kubeconfig = Path(plane.service_account_kubeconfig(RELEASE_NAMESPACE, "kagenti-webhook"))
         kubeconfig = through(kubeconfig, folder) if through else kubeconfig
-        self.webhook = Webhook(plane, options, folder=folder, kubeconfig=kubeconfig)
+        self.xds_authority = mint_authority("kagenti xds")
+        xds_ca = folder / "xds-ca.crt"
+        xds_ca.write_bytes(_bytes(self.xds_authority.certificate_pem))
+        self.webhook = Webhook(plane, options, folder=folder, kubeconfig=kubeconfig, xds_ca=xds_ca)
 
     def _apply(self, manifests: list[JSON]) -> None:
         text = orjson.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}).decode()

@@ -1,6 +1,7 @@
 """The chart: rendered by the real helm for every mode and target, and read back from the real API server."""
 
 import functools
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,8 +118,9 @@ def test_the_api_server_adds_nothing_to_what_is_rendered(mode: str, target: str,
 
 @pytest.mark.parametrize(("mode", "target"), SHAPES)
 def test_applying_twice_changes_nothing(mode: str, target: str, place: ControlPlane) -> None:
-    """The second application leaves every object at its version (a Deployment's status moves by itself)."""
-    documents = [document for document in shaped(mode, target) if document["kind"] != "Deployment"]
+    """The second application leaves every object at its version (some kinds have a status that moves by itself)."""
+    moving = ("Deployment", "PodDisruptionBudget")
+    documents = [document for document in shaped(mode, target) if document["kind"] not in moving]
     before, after = apply(place, documents), apply(place, documents)
     versions = [{identity(d): d["metadata"]["resourceVersion"] for d in found} for found in (before, after)]
     assert versions[0] == versions[1]
@@ -213,6 +215,8 @@ BAD = {
         'operator In of key "a" needs values',
     ),
     "self-managed": (("--set", "certificates.mode=selfManaged"), "needs the operator"),
+    "one Secret for both": (("--set", "certificates.xdsSecretName=kagenti-webhook-tls"), "name two"),
+    "xds replicas": (("--set", "xds.replicas=17"), "maximum: got 17, want 16"),
     "no bundle": (("--set", "certificates.mode=provided"), "set it to the PEM of the CA"),
     "two authorities": (("--set", "certificates.caBundle=x"), "cert-manager writes the caBundle"),
     "old Kubernetes": (("--kube-version", "1.31.0"), "kubeVersion: >=1.32.0-0"),
@@ -241,9 +245,8 @@ def test_cert_manager_gets_a_ca_that_outlives_its_leaves() -> None:
     leaf = documents["Certificate/kagenti-webhook"]["spec"]
     assert leaf["dnsNames"][0] == f"kagenti-webhook.{RELEASE_NAMESPACE}.svc"
     given = render("--set", "certificates.issuerRef.name=corp,certificates.issuerRef.kind=ClusterIssuer")
-    assert [identity(document) for document in given if document["kind"] in ("Issuer", "Certificate")] == [
-        "Certificate/kagenti-webhook"
-    ]
+    made = [identity(document) for document in given if document["kind"] in ("Issuer", "Certificate")]
+    assert [name for name in made if "webhook" in name] == ["Certificate/kagenti-webhook"]
 
 
 def test_the_process_is_told_what_the_configuration_selects() -> None:
@@ -259,37 +262,44 @@ def test_the_process_is_told_what_the_configuration_selects() -> None:
     assert "--namespace-selector=team in (a,b),x notin (a,b),y,!z" in container["args"]
 
 
-def test_every_flag_of_the_deployment_is_one_of_the_command() -> None:
-    """The rendered arguments start the real program, which then misses nothing but its certificate."""
-    (deployment,) = [document for document in shaped("cr", "workloads") if document["kind"] == "Deployment"]
+@pytest.mark.parametrize("name", ["kagenti-webhook", "kagenti-xds"])
+def test_every_flag_of_a_deployment_is_one_of_the_command(name: str) -> None:
+    """The rendered arguments start the real program, which then misses nothing but what is mounted."""
+    (deployment,) = [document for document in shaped("cr", "workloads") if identity(document) == f"Deployment/{name}"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     command = [sys.executable, "-m", "kagenti", *container["args"], "--kubeconfig", str(ROOT / "none")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    environment = os.environ | {entry["name"]: "a-pod" for entry in container.get("env", ())}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, env=environment)
     assert done.returncode == 2, done.stderr
-    assert "does not exist" in done.stderr or "cannot be read" in done.stderr
+    assert "does not exist" in done.stderr or "cannot read" in done.stderr
     assert "No such option" not in done.stderr
 
 
 CLIENT_CA = ("--set", "webhook.clientCA.secretName=api-server-ca,webhook.clientCA.key=root.pem,webhook.concurrency=64")
 
 
+def webhook_of(documents: list[JSON]) -> JSON:
+    """Returns the webhook's Deployment."""
+    return next(d for d in documents if d["kind"] == "Deployment" and d["metadata"]["name"] == "kagenti-webhook")
+
+
 def test_a_client_ca_is_mounted_and_named(place: ControlPlane) -> None:
     """The key of the Secret stands where the flag says; the API server adds nothing, and without a name there is neither."""
-    (deployment,) = [d for d in render(*CLIENT_CA, *PROVIDED) if d["kind"] == "Deployment"]
+    deployment = webhook_of(render(*CLIENT_CA, *PROVIDED))
     spec = deployment["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert {"--client-ca=/client-ca/root.pem", "--concurrency=64"} <= set(container["args"])
     assert {"name": "client-ca", "mountPath": "/client-ca", "readOnly": True} in container["volumeMounts"]
-    assert spec["volumes"][1]["secret"]["items"] == [{"key": "root.pem", "path": "root.pem"}]
+    (volume,) = [found for found in spec["volumes"] if found["name"] == "client-ca"]
+    assert volume["secret"]["items"] == [{"key": "root.pem", "path": "root.pem"}]
     (stored,) = apply(place, [deployment], "--dry-run=server")
     assert own_part(stored) == own_part(deployment)
-    (plain,) = [d for d in shaped("both", "pods") if d["kind"] == "Deployment"]
-    assert "client-ca" not in str(plain)
+    assert "client-ca" not in str(webhook_of(shaped("both", "pods")))
 
 
 def test_every_flag_with_a_client_ca_is_one_of_the_command(tmp_path: Path) -> None:
     """The rendered arguments start the real program."""
-    (deployment,) = [d for d in render(*CLIENT_CA, *PROVIDED) if d["kind"] == "Deployment"]
+    deployment = webhook_of(render(*CLIENT_CA, *PROVIDED))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     command = [sys.executable, "-m", "kagenti", *container["args"], "--kubeconfig", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
@@ -345,6 +355,38 @@ def test_the_webhooks_account_reads_and_nothing_else() -> None:
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} <= {"get", "list", "watch"}
     resources = {resource for rule in role["rules"] for resource in rule["resources"]}
     assert resources.isdisjoint({"secrets", "configmaps", "*"})
+
+
+def test_the_xds_account_writes_our_status_and_nothing_else() -> None:
+    """The port that every agent pod reaches stands on it: no Secret, no eviction, no other verb that writes."""
+    (role,) = [d for d in shaped("both", "pods") if identity(d) == "ClusterRole/kagenti-xds"]
+    writes = {
+        (verb, resource)
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for resource in rule.get("resources", rule.get("nonResourceURLs"))
+        if verb not in {"get", "list", "watch"}
+    }
+    kinds = ("agentruntimes", "agentruntimeconfigs", "agentruntimeclusterconfigs")
+    assert writes == {*(("patch", f"{kind}/status") for kind in kinds), ("create", "tokenreviews")}
+    resources = {resource for rule in role["rules"] for resource in rule.get("resources", ())}
+    assert resources.isdisjoint({"secrets", "configmaps", "*"})
+
+
+def test_the_xds_server_has_an_authority_of_its_own() -> None:
+    """Pods carry it for life: apart from the webhook's, and the webhook sees the certificate alone."""
+    documents = {identity(document): document for document in render()}
+    authority = documents["Certificate/kagenti-xds-ca"]["spec"]
+    assert (authority["isCA"], authority["duration"], authority["secretName"]) == (True, "87600h", "kagenti-xds-ca")
+    leaf = documents["Certificate/kagenti-xds"]["spec"]
+    assert leaf["dnsNames"][0] == f"kagenti-xds.{RELEASE_NAMESPACE}.svc"
+    (volume,) = [
+        volume
+        for volume in documents["Deployment/kagenti-webhook"]["spec"]["template"]["spec"]["volumes"]
+        if volume["name"] == "xds-ca"
+    ]
+    assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+    assert volume["secret"]["secretName"] == leaf["secretName"]
 
 
 def test_helm_installs_upgrades_and_uninstalls(place: ControlPlane) -> None:

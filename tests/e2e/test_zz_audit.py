@@ -88,3 +88,13 @@ def test_the_api_server_noted_what_we_changed(cluster: ControlPlane) -> None:
     noted = [call for pod in mutations(cluster.audit_log, resource="pods") for call in pod if "kagenti" in call.webhook]
     assert {call.configuration for call in noted} == {"kagenti-injector"}
     assert {call.mutated for call in noted} == {True, False}
+
+
+def test_the_xds_server_wrote_our_status_alone(ours: list[Request]) -> None:
+    """Server-side apply of status, and questions about tokens."""
+    written = {
+        (request.verb, request.subresource or request.resource)
+        for request in ours
+        if request.user == f"{OURS}kagenti-xds" and request.verb not in READS
+    }
+    assert written <= {("patch", "status"), ("create", "tokenreviews")}

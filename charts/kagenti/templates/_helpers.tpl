@@ -11,6 +11,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: webhook
 {{- end }}
 
+{{- define "kagenti.xdsLabels" -}}
+app.kubernetes.io/name: kagenti
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: xds
+{{- end }}
+
 {{- define "kagenti.image" -}}
 {{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
@@ -25,6 +31,9 @@ app.kubernetes.io/component: webhook
 {{- end }}
 {{- if and (eq .Values.certificates.mode "certManager") .Values.certificates.caBundle }}
 {{- fail "certificates.mode is \"certManager\" and certificates.caBundle is set: cert-manager writes the caBundle; remove it, or use provided" }}
+{{- end }}
+{{- if eq .Values.certificates.secretName .Values.certificates.xdsSecretName }}
+{{- fail "certificates.secretName and certificates.xdsSecretName are one Secret: the xDS server has a CA of its own, which pods carry for their life; name two" }}
 {{- end }}
 {{- range (.Values.webhook.namespaceSelector | default dict).matchExpressions }}
 {{- if and (has .operator (list "In" "NotIn")) (not .values) }}

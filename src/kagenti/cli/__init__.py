@@ -164,6 +164,9 @@ def webhook(
     cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
     namespace_selector: NamespaceSelector = ENROLLED,
     webhook_configuration: Annotated[str, typer.Option(help="Check our leaf against its caBundle.")] = "",
+    xds_ca: Annotated[
+        Path | None, typer.Option(help="CA of the xDS server, PEM; goes into each pod's bootstrap.")
+    ] = None,
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, help="Reviews decided at once; more are told to retry.")] = 1024,
     shutdown_grace: Annotated[float, typer.Option(help="Seconds to go on serving after SIGTERM.")] = 5.0,
@@ -181,7 +184,12 @@ def webhook(
         target=target.value,
         consistency=consistency.value,
         client_ca=client_ca,
-        installation=_installation(release_namespace, cluster_domain, namespace_selector),
+        installation=_installation(
+            release_namespace,
+            cluster_domain,
+            namespace_selector,
+            xds_authority=_pem(xds_ca) if xds_ca is not None else "",
+        ),
         webhook_configuration=webhook_configuration,
         kubeconfig=kubeconfig,
         shutdown_grace=shutdown_grace,
@@ -191,13 +199,53 @@ def webhook(
     sys.exit(serving.main(config))
 
 
-def _installation(release_namespace: str, cluster_domain: str, namespace_selector: str) -> Installation:
+def _installation(
+    release_namespace: str, cluster_domain: str, namespace_selector: str, *, xds_authority: str = ""
+) -> Installation:
     return Installation(
         release_namespace=release_namespace,
         cluster_domain=cluster_domain,
         xds_host=f"kagenti-xds.{release_namespace}.svc",
+        xds_authority=xds_authority,
         version=__version__,
         namespace_selector=namespace_selector,
+    )
+
+
+@app.command()
+def xds(
+    tls_cert: Annotated[Path, typer.Option(help="Serving certificate, PEM; watched.")],
+    tls_key: Annotated[Path, typer.Option(help="Its key, PEM; watched.")],
+    replica: Annotated[str, typer.Option(envvar="POD_NAME", help="Name of our entry in status: the pod's.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104  # behind a Service
+    port: Annotated[int, typer.Option(help="Port that Envoys dial.")] = 15010,
+    status_port: Annotated[int, typer.Option(help="Port for health and metrics.")] = 15011,
+    debug_port: Annotated[int, typer.Option(help="Port for /debug, on loopback only.")] = 15012,
+    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
+    kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
+    shutdown_grace: Annotated[float, typer.Option(help="Seconds over which open streams are handed over.")] = 10.0,
+    log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
+) -> None:
+    """Run the xDS server: configuration for the proxies of running pods."""
+    from kagenti.xds import config, start
+
+    sys.exit(
+        start.main(
+            config.XdsConfig(
+                certificate=tls_cert,
+                key=tls_key,
+                replica=replica,
+                host=host,
+                port=port,
+                status_port=status_port,
+                debug_port=debug_port,
+                installation=_installation(release_namespace, cluster_domain, ENROLLED),
+                kubeconfig=kubeconfig,
+                shutdown_grace=shutdown_grace,
+                log_level=log_level,
+            )
+        )
     )
 
 
@@ -223,6 +271,19 @@ def main() -> None:
 
             traceback.print_exc()
         sys.exit(DEFECT)
+
+
+def _pem(path: Path) -> str:
+    """Returns the text of a certificate file; it is checked here, since every pod would carry what is wrong with it."""
+    try:
+        text = path.read_text()
+    except OSError as problem:
+        raise errors.UsageError(
+            f"cannot read {str(path)!r}: {problem.strerror}; mount the xDS server's ca.crt there"
+        ) from problem
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise errors.UsageError(f"{str(path)!r} holds no certificate in PEM; mount the xDS server's ca.crt there")
+    return text
 
 
 def exit_code(problem: errors.KagentiError) -> int:

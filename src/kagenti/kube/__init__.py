@@ -1,18 +1,31 @@
 """The only room that talks to the API server: raw requests, list + watch feeding stores, owner and strict reads."""
 
+from kagenti.kube.catalogue import Catalogue, keep_last_valid
 from kagenti.kube.client import KubeClient
-from kagenti.kube.kinds import KINDS, Kind, StoredObject, path_of
+from kagenti.kube.feed import Feed, FeedState, Reflect, Reflecting, feeds_of
+from kagenti.kube.kinds import KINDS, OBSERVED, Kind, StoredObject, path_of
 from kagenti.kube.owners import OwnerReader
+from kagenti.kube.pods import PODS, StoredPod
 from kagenti.kube.reflector import Reflector
 from kagenti.kube.strict import StrictReader
 
 __all__ = [
     "KINDS",
+    "OBSERVED",
+    "PODS",
+    "Catalogue",
+    "Feed",
+    "FeedState",
     "Kind",
     "KubeClient",
     "OwnerReader",
+    "Reflect",
+    "Reflecting",
     "Reflector",
     "StoredObject",
+    "StoredPod",
     "StrictReader",
+    "feeds_of",
+    "keep_last_valid",
     "path_of",
 ]

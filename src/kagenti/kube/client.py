@@ -224,6 +224,32 @@ class KubeClient:
         """Returns the body of a GET."""
         return await self.request("GET", path, params=params, timeout=timeout)
 
+    async def post(self, path: str, body: JSON, *, timeout: float = DEFAULT_TIMEOUT) -> bytes:
+        """Returns the body of the answer to a POST of one object."""
+        return await self.request(
+            "POST", path, body=orjson.dumps(body), content_type="application/json", timeout=timeout
+        )
+
+    async def apply(self, path: str, manifest: JSON, *, manager: str, timeout: float = DEFAULT_TIMEOUT) -> bytes:
+        """Returns the object after a forced server-side apply (Kubernetes: "Server-Side Apply", field management).
+
+        ``manager`` owns afterwards exactly the fields that the manifest names; those it owned before and does not name
+        any more are removed. ``metadata.uid`` in the manifest makes the write fail (Conflict) for another object of that name.
+        """
+        return await self.request(
+            "PATCH",
+            path,
+            params={"fieldManager": manager, "force": "true"},
+            body=orjson.dumps(manifest),
+            content_type="application/apply-patch+yaml",  # JSON is YAML; there is no other type for it
+            timeout=timeout,
+        )
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return self._connection.server
+
     def _require_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise errors.Defect("KubeClient is used outside its async with block")

@@ -11,14 +11,14 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from typing import Final
+from typing import Final, Generic
 
 import aiohttp
 
 from kagenti import errors
 from kagenti.core.store import Apply, Delete, Init, InitApply, InitDone, Store, WatchEvent
 from kagenti.kube.client import KubeClient, refusal
-from kagenti.kube.kinds import Kind, StoredObject
+from kagenti.kube.kinds import Kind, T
 from kagenti.kube.wire import Bookmark, decode_event, decode_page
 
 PAGE: Final = 500
@@ -40,14 +40,14 @@ class _NotOffered(errors.ClusterError):
     """The API server has no streamed lists; pages do."""
 
 
-class Reflector:
+class Reflector(Generic[T]):
     """Keeps one store equal to the API server. ``sleep``, ``clock`` and ``jitter`` are time and the dice, for tests."""
 
     def __init__(
         self,
         client: KubeClient,
-        kind: Kind,
-        store: Store[StoredObject],
+        kind: Kind[T],
+        store: Store[T],
         *,
         silence: float = SILENCE,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -56,6 +56,7 @@ class Reflector:
     ) -> None:
         self._client, self.kind, self.store = client, kind, store
         self._silence, self._sleep, self._clock, self._jitter = silence, sleep, clock, jitter
+        self._selector = {"labelSelector": kind.selector} if kind.selector else {}
         self._version = ""
         self._streams_lists = True
         self._watching_since: float | None = None
@@ -110,7 +111,7 @@ class Reflector:
 
     async def _paged_list(self) -> None:
         self.store.apply(Init())
-        params = {"limit": str(PAGE)}
+        params = {"limit": str(PAGE), **self._selector}
         with _without_collector():
             while True:
                 body = await self._client.get(self.kind.path, params=params, timeout=_LIST_SECONDS)
@@ -153,7 +154,8 @@ class Reflector:
     async def _opened(self, params: Mapping[str, str], *, initial: bool) -> AsyncIterator[aiohttp.ClientResponse]:
         """Opens a stream; a server that takes the request and says nothing counts as silent too."""
         seconds = int(_WATCH_SECONDS[0] + self._jitter() * (_WATCH_SECONDS[1] - _WATCH_SECONDS[0]))
-        query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds), **params}
+        query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
+        query |= {**self._selector, **params}
         async with AsyncExitStack() as stack:
             async with self._patience():
                 answer = await stack.enter_async_context(self._client.stream(self.kind.path, query))
@@ -185,7 +187,7 @@ class Reflector:
             return _NotOffered(f"the API server offers no streamed list of {self.kind.plural}")
         return refusal(answer.status, body, what=f"GET {self.kind.path}", headers=answer.headers)
 
-    def _take_listed(self, event: WatchEvent[StoredObject] | Bookmark) -> bool:
+    def _take_listed(self, event: WatchEvent[T] | Bookmark) -> bool:
         """Applies one event of a streamed list; returns whether it goes on. No version counts before its end."""
         if isinstance(event, Bookmark):
             if not event.initial_end:
@@ -197,7 +199,7 @@ class Reflector:
         self.store.apply(InitApply(event.object) if isinstance(event, Apply) else event)
         return True
 
-    def _take(self, event: WatchEvent[StoredObject] | Bookmark) -> None:
+    def _take(self, event: WatchEvent[T] | Bookmark) -> None:
         """Applies one event of a watch, and remembers where to resume."""
         self._seen()
         if isinstance(event, Bookmark):

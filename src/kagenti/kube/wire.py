@@ -1,13 +1,13 @@
 """What a list and a watch look like on the wire, as far as the reflector reads it; objects stay raw until their kind reads them."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic
 
 import msgspec
 
 from kagenti import errors
 from kagenti.core.store import Apply, Delete, WatchEvent
-from kagenti.kube.kinds import Kind, StoredObject
+from kagenti.kube.kinds import Kind, T
 
 _INITIAL_END: Final = "k8s.io/initial-events-end"
 
@@ -56,15 +56,15 @@ class Bookmark:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Page(Generic[T]):
     """One page of a list; ``more`` is the token of the next one, empty on the last."""
 
-    objects: list[StoredObject]
+    objects: list[T]
     resource_version: str
     more: str
 
 
-def decode_event(line: bytes, kind: Kind) -> WatchEvent[StoredObject] | Bookmark:
+def decode_event(line: bytes, kind: Kind[T]) -> WatchEvent[T] | Bookmark:
     """Returns what one line of a watch says; raises Gone for 410, Unreachable for other errors and for bad JSON."""
     try:
         event = _events.decode(line)
@@ -81,7 +81,7 @@ def decode_event(line: bytes, kind: Kind) -> WatchEvent[StoredObject] | Bookmark
     return Delete(found) if event.type == "DELETED" else Apply(found)
 
 
-def decode_page(body: bytes, kind: Kind) -> Page:
+def decode_page(body: bytes, kind: Kind[T]) -> Page[T]:
     """Returns one page; raises Unreachable for what is no list: a proxy's page of maintenance, for one."""
     try:
         found = _lists.decode(body)

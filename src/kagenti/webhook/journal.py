@@ -1,14 +1,10 @@
 """The process's log: one JSON object a line, and one line per decision with fixed keys; never a manifest or a value."""
 
 import logging
-import sys
-import time
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import IO, Final
 
-import orjson
-
-JSON = Any  # values of a log line: text and numbers
+from kagenti.journal import open_logger
 
 LOGGER: Final = "kagenti.webhook"
 
@@ -29,25 +25,6 @@ class Line:
     reason: str
     trigger: str
     milliseconds: float
-
-
-class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON: time (RFC 3339, UTC), level, logger, message, then the record's fields."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Returns the line, without its end."""
-        line: dict[str, JSON] = {
-            "time": _rfc3339(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        fields = getattr(record, "fields", None)
-        if fields is not None:
-            line |= fields
-        if record.exc_info and record.exc_info[0] is not None:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 class Journal:
@@ -86,13 +63,5 @@ class Journal:
 
 
 def open_journal(level: str, *, stream: IO[str] | None = None) -> Journal:
-    """Returns the journal and sends every logger of the process through the same formatter to ``stream`` (stderr)."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    return Journal(logging.getLogger(LOGGER))
-
-
-def _rfc3339(seconds: float) -> str:
-    whole = int(seconds)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{int((seconds - whole) * 1000):03d}Z"
+    """Returns the journal; every logger of the process writes to ``stream`` (stderr) from now on."""
+    return Journal(open_logger(LOGGER, level, stream=stream))

@@ -6,12 +6,13 @@ Labels are bounded: entries are ours, reasons are core's codes, resources are ou
 import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from kagenti.kube import FeedState
 
 # Seconds. A decision from memory takes 0.1–0.3 ms, one with a strict read 1–6 ms; the API server gives up at 5 s.
 BUCKETS: Final = (
@@ -21,15 +22,6 @@ BUCKETS: Final = (
 # More than core has reason codes; a defect there must not become an unbounded label here.
 MOST_REASONS: Final = 128
 OTHER_REASON: Final = "Other"
-
-
-@dataclass(frozen=True, slots=True)
-class FeedState:
-    """How one cache stands: seconds since it last heard from the API server (None: never), and how often it listed."""
-
-    objects: int
-    age: float | None
-    relists: int
 
 
 class Latency:

@@ -15,12 +15,13 @@ from typing import Any, Final, Protocol
 import orjson
 from aiohttp import web
 
-from kagenti import errors
-from kagenti.webhook import readiness, tls, trust
+from kagenti import errors, tls
+from kagenti.kube import FeedState
+from kagenti.webhook import readiness, trust
 from kagenti.webhook.config import WebhookConfig
 from kagenti.webhook.door import JSON_TYPE, TEXT_TYPE, Door, Entry, low_level_server
 from kagenti.webhook.journal import Journal
-from kagenti.webhook.metrics import FeedState, Metrics
+from kagenti.webhook.metrics import Metrics
 
 JSON = Any  # a raw MutatingWebhookConfiguration
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kagenti.webhook import tls
+from kagenti import tls
 
 # Resources of ours: where they are unknown to the API server, the cure is the same for all.
 NO_CRD: Final = "CRD {crd} is missing: run kagenti crds --apply"

@@ -8,13 +8,12 @@ from typing import Any, Final
 
 import orjson
 
+from kagenti import tls
 from kagenti.core.admission.evaluate import Context
 from kagenti.core.layers import LayerCache
 from kagenti.core.settings import Resolver
-from kagenti.kube import KubeClient, Reflector
+from kagenti.kube import Catalogue, Feed, KubeClient, Reflect, Reflector, StoredObject, feeds_of, keep_last_valid
 from kagenti.kube.client import connect
-from kagenti.webhook import tls
-from kagenti.webhook.catalogue import Catalogue, Feed, Reflect, feeds_of, keep_last_valid
 from kagenti.webhook.config import WebhookConfig
 from kagenti.webhook.journal import Journal, open_journal
 from kagenti.webhook.metrics import Metrics
@@ -98,7 +97,7 @@ def _reviews(
     )
 
 
-def _metrics(feeds: list[Feed], reads: Reads, certificates: tls.Certificates) -> Metrics:
+def _metrics(feeds: list[Feed[StoredObject]], reads: Reads, certificates: tls.Certificates) -> Metrics:
     return Metrics(
         feeds=lambda: {feed.resource: feed.state() for feed in feeds},
         reads=reads.counts,

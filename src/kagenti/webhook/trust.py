@@ -13,7 +13,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-from kagenti.webhook import tls
+from kagenti import tls
 
 JSON = Any  # a raw MutatingWebhookConfiguration
 

@@ -95,7 +95,7 @@ def find(module: Module = CONTROL_PLANE) -> Binaries:
     folder = cache_folder() / "bin" / module.key()
     if all((folder / name).exists() for name in module.programs):
         return Binaries(folder)
-    with _locked(cache_folder() / "build.lock"):
+    with locked(cache_folder() / "build.lock"):
         _build(module, folder)
     return Binaries(folder)
 
@@ -106,7 +106,7 @@ def helm() -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Holds a file lock, so that two builds do not run at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
@@ -128,7 +128,7 @@ def _build_one(go: str, module: Module, package: str, *, target: Path, title: st
     command = [go, "build", "-trimpath", "-ldflags", module.flags, "-o", str(temporary), package]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
     start = time.monotonic()
-    with _heartbeat(title, start):
+    with heartbeat(title, start):
         done = subprocess.run(command, cwd=module.folder, env=environment, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         temporary.unlink(missing_ok=True)
@@ -138,7 +138,7 @@ def _build_one(go: str, module: Module, package: str, *, target: Path, title: st
 
 
 @contextmanager
-def _heartbeat(title: str, start: float) -> Iterator[None]:
+def heartbeat(title: str, start: float) -> Iterator[None]:
     """Says every 15 seconds that a build goes on."""
     print(f"binaries: {title} …", file=sys.stderr, flush=True)
     ended = threading.Event()

@@ -23,6 +23,7 @@ from tests.e2e.plane.waiting import wait_until
 HERE = Path(__file__).resolve().parent
 JSON = Any  # a kubeconfig or manifest
 NODES = ("node-1", "node-2")
+IN_CLUSTER = "https://kubernetes.default.svc"
 _BUSY = ["--kube-api-qps=500", "--kube-api-burst=1000"]  # the default makes about 20 pods a second
 _ALIVE = 0.5  # seconds an HTTP look may take
 
@@ -38,13 +39,21 @@ def _free_ports(count: int) -> list[int]:
 
 
 class ControlPlane(Access):
-    """One control plane; a context manager that leaves nothing behind."""
+    """One control plane; a context manager that leaves nothing behind.
 
-    def __init__(self) -> None:
+    Args:
+        own_issuer: Service-account tokens name this very server as their issuer, as on a cluster whose issuer others can
+            reach: the discovery document is where the name says.
+        controllers: False is etcd and the API server alone, for tests in which no pod has to run.
+    """
+
+    def __init__(self, *, own_issuer: bool = False, controllers: bool = True) -> None:
         self.binaries = find()
         self.folder = Path(tempfile.mkdtemp(prefix="kagenti-plane-"))
         self._api_port, self._etcd_port, self._peer_port, self._manager_port, self._scheduler_port = _free_ports(5)
         self.server = f"https://127.0.0.1:{self._api_port}"
+        self.issuer = self.server if own_issuer else IN_CLUSTER
+        self._controllers = controllers
         self.audit_log = self.folder / "audit.log"
         self.kubeconfig = self.folder / "admin.kubeconfig"
         self.ca_file, self.admin_cert, self.admin_key = (
@@ -66,16 +75,17 @@ class ControlPlane(Access):
         self.stop()
 
     def start(self) -> None:
-        """Starts everything; returns when pods can be created and will run."""
+        """Starts everything; returns when pods can be created and, with controllers, will run."""
         begin = time.monotonic()
         self._write_credentials()
         self._start_etcd()
         self.start_api_server()
         self.timings["API server ready"] = time.monotonic() - begin
-        self._start_controllers()
-        self._make_nodes()
-        wait_until(self._usable, 30, lambda: "no default service account, or no node Ready")
-        self.timings["whole plane"] = time.monotonic() - begin
+        if self._controllers:
+            self._start_controllers()
+            self._make_nodes()
+            wait_until(self._usable, 30, lambda: "no default service account, or no node Ready")
+            self.timings["whole plane"] = time.monotonic() - begin
 
     def stop(self) -> None:
         """Ends the processes by pid, last started first, and removes the folder."""
@@ -158,7 +168,7 @@ class ControlPlane(Access):
             "--authorization-mode=Node,RBAC",
             f"--service-account-key-file={f / 'sa.pub'}",
             f"--service-account-signing-key-file={f / 'sa.key'}",
-            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-issuer={self.issuer}",
             "--service-cluster-ip-range=10.0.0.0/16",
             "--endpoint-reconciler-type=none",
             "--allow-privileged=true",

@@ -16,12 +16,13 @@ from ruamel.yaml import YAML
 
 from tests.e2e.plane.access import Access
 from tests.e2e.plane.binaries import KIND, find, helm
-from tests.e2e.plane.certificates import mint_authority
+from tests.e2e.plane.certificates import Authority, mint_authority
 
 ROOT = Path(__file__).resolve().parents[3]
 IMAGE = "kagenti/kagenti:e2e"
 NAMESPACE = "kagenti-system"
 SECRET = "kagenti-webhook-tls"
+XDS_SECRET = "kagenti-xds-tls"
 
 
 class Inner(Protocol):
@@ -48,21 +49,26 @@ def choose_programs(option: argparse.Namespace) -> None:
 
 
 def write_certificates(folder: Path) -> None:
-    """Writes what certificates.mode=provided needs: the namespace with the Secret, and the CA for caBundle."""
+    """Writes what certificates.mode=provided needs: the namespace with both Secrets, and the CA for caBundle."""
     authority = mint_authority("kagenti webhook on kind")
-    service = f"kagenti-webhook.{NAMESPACE}.svc"
-    certificate, key = authority.issue("kagenti-webhook", dns=[service])
-    secret = {
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    secrets = [_secret(SECRET, "kagenti-webhook", authority), _secret(XDS_SECRET, "kagenti-xds", mint_authority("xds"))]
+    items = {"apiVersion": "v1", "kind": "List", "items": [namespace, *secrets]}
+    (folder / "certificates.json").write_text(json.dumps(items))
+    (folder / "ca.pem").write_bytes(authority.certificate_pem)
+
+
+def _secret(name: str, service: str, authority: Authority) -> dict[str, Any]:
+    """Returns the Secret of one server, with the CA that signed it: the xDS server's goes into pods."""
+    certificate, key = authority.issue(service, dns=[f"{service}.{NAMESPACE}.svc"])
+    files = {"tls.crt": certificate, "tls.key": key, "ca.crt": authority.certificate_pem}
+    return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/tls",
-        "metadata": {"name": SECRET, "namespace": NAMESPACE},
-        "stringData": {"tls.crt": certificate.decode(), "tls.key": key.decode()},
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "stringData": {file: content.decode() for file, content in files.items()},
     }
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    items = {"apiVersion": "v1", "kind": "List", "items": [namespace, secret]}
-    (folder / "certificates.json").write_text(json.dumps(items))
-    (folder / "ca.pem").write_bytes(authority.certificate_pem)
 
 
 def image_commands(name: str, programs: Programs) -> list[list[str]]:
@@ -83,6 +89,7 @@ def chart_commands(kubeconfig: Path, folder: Path, programs: Programs, *, mode: 
         "image.pullPolicy": "Never",  # it was loaded; a pull would ask a registry that does not have it
         "certificates.mode": "provided",  # no cert-manager here
         "certificates.secretName": SECRET,
+        "certificates.xdsSecretName": XDS_SECRET,
         "webhook.triggerMode": mode,
     }
     install = [programs.helm, "upgrade", "--install", "kagenti", str(ROOT / "charts" / "kagenti")]

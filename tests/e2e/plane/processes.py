@@ -31,6 +31,11 @@ class Process:
                 preexec_fn=_die_with_parent,  # noqa: PLW1509  # one thread starts processes; nothing may survive a killed run
             )
 
+    @property
+    def pid(self) -> int:
+        """Pid of the process."""
+        return self._popen.pid
+
     def check(self) -> None:
         """Raises RuntimeError with the tail of the log when the process has ended."""
         if self._popen.poll() is not None:

@@ -22,9 +22,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kagenti.webhook import journal, tls
+from kagenti import tls
+from kagenti.journal import JsonFormatter
+from kagenti.kube import FeedState
+from kagenti.webhook import journal
 from kagenti.webhook.config import WebhookConfig
-from kagenti.webhook.metrics import FeedState, Metrics
+from kagenti.webhook.metrics import Metrics
 from kagenti.webhook.process import Process
 
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -178,7 +181,7 @@ class Running:
         self.log = io.StringIO()
         logger = logging.Logger("kagenti.webhook", logging.INFO)
         handler = logging.StreamHandler(self.log)
-        handler.setFormatter(journal.JsonFormatter())
+        handler.setFormatter(JsonFormatter())
         logger.addHandler(handler)
         certificates = tls.Certificates(
             tls.Files(certificate, key, config.client_ca), report=logger.warning, now=self.now

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from kagenti.journal import JsonFormatter
 from kagenti.webhook import journal
 
 LINE = journal.Line(
@@ -32,7 +33,7 @@ def stream() -> io.StringIO:
 def _logger(stream: io.StringIO, *, level: int = logging.INFO) -> logging.Logger:
     logger = logging.Logger("kagenti.webhook.test", level)
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(journal.JsonFormatter())
+    handler.setFormatter(JsonFormatter())
     logger.addHandler(handler)
     return logger
 

@@ -1,6 +1,7 @@
 """What a scrape shows: every figure of the spec, bounded labels, cumulative buckets."""
 
-from kagenti.webhook.metrics import MOST_REASONS, FeedState, Latency, Metrics
+from kagenti.kube import FeedState
+from kagenti.webhook.metrics import MOST_REASONS, Latency, Metrics
 
 
 def _metrics() -> Metrics:

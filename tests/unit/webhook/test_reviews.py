@@ -25,10 +25,10 @@ from kagenti.core.settings import Resolver
 from kagenti.core.store import InitApply, InitDone
 from kagenti.core.trigger import OwnerProof
 from kagenti.core.workload import OwnerReference, WorkloadRef
-from kagenti.kube import StoredObject
-from kagenti.webhook.catalogue import Catalogue
+from kagenti.journal import JsonFormatter
+from kagenti.kube import Catalogue, StoredObject
 from kagenti.webhook.door import BadRequest
-from kagenti.webhook.journal import Journal, JsonFormatter
+from kagenti.webhook.journal import Journal
 from kagenti.webhook.metrics import Metrics
 from kagenti.webhook.reviews import Reviews
 

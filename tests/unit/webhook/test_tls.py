@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from tests.unit.webhook.conftest import NOW, Authority
 
-from kagenti import errors
-from kagenti.webhook import tls
+from kagenti import errors, tls
 
 Clock = Callable[[], datetime.datetime]
 

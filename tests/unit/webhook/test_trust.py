@@ -6,7 +6,8 @@ import datetime
 import pytest
 from tests.unit.webhook.conftest import NOW, Authority
 
-from kagenti.webhook import tls, trust
+from kagenti import tls
+from kagenti.webhook import trust
 
 SERVICE = {"name": "kagenti-webhook", "namespace": "kagenti-system"}
 HOST = "kagenti-webhook.kagenti-system.svc"

@@ -3,7 +3,7 @@
 A lock on such a path computes it early, from what is merged down to the lock, so that the layers below cannot move it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kagenti.core.settings.model import JSON, Merged, Origin, under
@@ -19,16 +19,23 @@ _PREFIX: Final = "{{.Namespace}}/"
 
 def derive(merged: Merged) -> None:
     """Adds every derived value that no layer gave."""
-    realm = f"{merged.values[f'{KEYCLOAK}.url'].rstrip('/')}/realms/{merged.values[f'{KEYCLOAK}.realm']}"
     origin = _closest(merged, f"{KEYCLOAK}.url", f"{KEYCLOAK}.realm")
-    _default(merged, f"{VALIDATION}.issuer", realm, origin)
-    _default(merged, f"{VALIDATION}.jwksUrl", f"{realm}/protocol/openid-connect/certs", origin)
-    token_url = f"{realm}/protocol/openid-connect/token"
-    _default(merged, "identity.outbound.tokenExchange.tokenUrl", token_url, origin)
+    for path, url in realm_urls(merged.values).items():
+        _default(merged, path, url, origin)
     issuer = f"{VALIDATION}.issuer"
     _default(merged, "identity.spiffe.jwtAudience", merged.values[issuer], merged.origins[issuer])
     _images(merged)
     _client_name(merged)
+
+
+def realm_urls(values: Mapping[str, JSON]) -> dict[str, str]:
+    """Returns the URLs that follow from Keycloak's URL and realm, by path (Keycloak: "Securing applications")."""
+    realm = f"{values[f'{KEYCLOAK}.url'].rstrip('/')}/realms/{values[f'{KEYCLOAK}.realm']}"
+    return {
+        f"{VALIDATION}.issuer": realm,
+        f"{VALIDATION}.jwksUrl": f"{realm}/protocol/openid-connect/certs",
+        "identity.outbound.tokenExchange.tokenUrl": f"{realm}/protocol/openid-connect/token",
+    }
 
 
 def pin(merged: Merged, locked: Sequence[str]) -> None:

@@ -90,6 +90,7 @@ class ResolvedSettings:
 
     ``errors`` is not empty when the result is inconsistent: such settings must not be used to inject
     (reason ConfigInvalid). ``findings`` are values that a lock or missing authority made ineffective, and notes.
+    ``pinned`` are derived values that a lock made fast: they do not move with what a lower layer, or a pod, says.
     ``restart_json`` is the restart part as canonical JSON, made once for every receipt that carries it.
     """
 
@@ -101,6 +102,7 @@ class ResolvedSettings:
     restart_revision: str = ""
     layers: tuple[Source, ...] = field(default=())
     restart_json: bytes = b""
+    pinned: frozenset[str] = frozenset()
 
     def __getitem__(self, path: str) -> JSON:
         """Returns the value at that path; raises KeyError for a path that has no value."""

@@ -44,6 +44,7 @@ def resolve(
         live_revision=revision.digest(revision.part(merged.values, "live", "both")),
         restart_revision=revision.hashed(restart_json),
         restart_json=restart_json,
+        pinned=frozenset(merged.pinned),
         layers=(BUILT_IN_LAYER.source, *(layer.source for layer in layers)),
     )
 

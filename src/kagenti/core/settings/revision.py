@@ -1,6 +1,7 @@
 """Revisions: content hashes over the live and the restart part of the result; equal content, equal revision."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,6 +13,8 @@ from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 from kagenti_api.v1alpha1.marks import Class
 
 _SHORT: Final = 12
+# How a float without a fraction looks, in a number or (which only costs time) in a text.
+_MAY_BE_WHOLE: Final = re.compile(rb"\.0(?![0-9])|[0-9]e")
 _OUTBOUND: Final = ("identity.outbound.defaultPolicy", "identity.outbound.tokenExchange.")
 
 
@@ -40,6 +43,9 @@ def restart_part(settings: ResolvedSettings) -> dict[str, JSON]:
 
 def canonical(value: JSON) -> bytes:
     """Returns JSON with sorted keys, no spaces, and whole numbers without a fraction (1.0 and 1 are one value)."""
+    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=dict)
+    if _MAY_BE_WHOLE.search(text) is None:  # nearly always, and ten times faster than looking at each value
+        return text
     return orjson.dumps(whole(value), option=orjson.OPT_SORT_KEYS)
 
 

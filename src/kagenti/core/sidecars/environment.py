@@ -4,30 +4,19 @@ Names are those of their projects' documentation: OpenTelemetry SDK configuratio
 Arize Phoenix and OpenInference.
 """
 
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlsplit
 
-from kagenti.core.settings import WorkloadValues
+from kagenti.core.envoy import tracing
+from kagenti.core.settings import WorkloadValues, exporter
+from kagenti.core.settings.exporter import EXPORTERS
 from kagenti.core.settings.model import ResolvedSettings
-
-JSON = Any  # one trace exporter as set
 
 _PHOENIX: Final = "trace.integration.phoenix"
 _MLFLOW: Final = "trace.integration.mlflow"
 _PROMETHEUS: Final = "trace.integration.prometheus"
 _OLD_JAEGER_PORT: Final = 14250
-
-
-def exporter(settings: ResolvedSettings) -> Mapping[str, JSON] | None:
-    """Returns the exporter in effect: the first otlp one, else the first jaeger one, sent as OTLP."""
-    exporters = settings.items("trace.exporters")
-    for kind in ("otlp", "jaeger"):
-        for found in exporters:
-            if found["type"] == kind:
-                return dict(found)
-    return None
 
 
 def environment(settings: ResolvedSettings, values: WorkloadValues) -> dict[str, str]:
@@ -82,7 +71,7 @@ def _port(endpoint: str) -> int | None:
 
 
 def _exporting(settings: ResolvedSettings) -> dict[str, str]:
-    found = exporter(settings)
+    found = exporter.in_effect(settings.items(EXPORTERS))
     if found is None:
         return {}
     endpoint = found["endpoint"] if "://" in found["endpoint"] else f"http://{found['endpoint']}"
@@ -93,7 +82,7 @@ def _exporting(settings: ResolvedSettings) -> dict[str, str]:
 
 
 def _sampling(settings: ResolvedSettings) -> dict[str, str]:
-    if exporter(settings) is None:
+    if exporter.in_effect(settings.items(EXPORTERS)) is None:
         return {}
     rate = Decimal(str(float(settings["trace.sampling.rate"])))  # every digit, and never an exponent
     exact = f"{rate.to_integral_value() if rate == rate.to_integral_value() else rate:f}"
@@ -102,14 +91,10 @@ def _sampling(settings: ResolvedSettings) -> dict[str, str]:
 
 def _resource(settings: ResolvedSettings, values: WorkloadValues) -> dict[str, str]:
     """Returns service name and attributes; values are percent-encoded (OpenTelemetry resource SDK specification)."""
-    attributes = {
-        key: value for key, value in (settings.get("trace.resourceAttributes") or {}).items() if key != "service.name"
-    }
-    if settings.flag(f"{_PHOENIX}.enabled") and settings.text(f"{_PHOENIX}.projectName"):
-        attributes["openinference.project.name"] = settings.text(f"{_PHOENIX}.projectName")
+    attributes = tracing.resource(settings)
     result = {"OTEL_SERVICE_NAME": values.service_name}
     if attributes:
-        pairs = (f"{quote(key, safe='/')}={quote(value, safe=' ')}" for key, value in sorted(attributes.items()))
+        pairs = (f"{quote(key, safe='/')}={quote(value, safe=' ')}" for key, value in attributes.items())
         result["OTEL_RESOURCE_ATTRIBUTES"] = ",".join(pairs)
     return result
 

@@ -62,7 +62,7 @@ def files(plan: Plan, mounted: set[str], *, installation: Installation) -> dict[
     if config_volume(wellknown.SPIFFE_HELPER) in mounted:
         contents[wellknown.HELPER_CONFIG_ANNOTATION] = helper_conf(plan.settings)
     if config_volume(wellknown.ENVOY_PROXY) in mounted:
-        bootstrap = envoy.bootstrap(plan.settings, installation=installation)
+        bootstrap = envoy.bootstrap(plan.settings, plan.values, installation=installation)
         contents[wellknown.ENVOY_CONFIG_ANNOTATION] = orjson.dumps(bootstrap).decode()
         contents[wellknown.SDS_TOKEN_ANNOTATION] = orjson.dumps(envoy.sds_token()).decode()
     if config_volume("authproxy") in mounted:

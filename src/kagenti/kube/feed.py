@@ -1,0 +1,78 @@
+"""One cache and what keeps it fresh, as readiness and metrics see them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar
+
+from kagenti.core.store import Store
+from kagenti.kube.catalogue import Catalogue
+from kagenti.kube.kinds import Kind, KubeObject, StoredObject
+from kagenti_api.v1alpha1 import wellknown
+
+T = TypeVar("T", bound=KubeObject)
+
+# How kube.client reports the status of an answer; an unknown resource is 404.
+_NO_SUCH_RESOURCE: Final = "answered 404"
+
+
+class Reflecting(Protocol):
+    """What a feed uses of a reflector."""
+
+    relists: int
+    last_event: float
+    problem: str
+
+    async def run(self) -> None:
+        """Feeds the store until cancelled."""
+
+
+Reflect = Callable[[Kind[StoredObject], Store[StoredObject]], Reflecting]
+"""Makes the reflector of one kind; a test gives one that is late."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """How one cache stands: seconds since it last heard from the API server (None: never), and how often it listed."""
+
+    objects: int
+    age: float | None
+    relists: int
+
+
+@dataclass(slots=True)
+class Feed(Generic[T]):
+    """One cache and its reflector."""
+
+    kind: Kind[T]
+    store: Store[T]
+    reflector: Reflecting
+
+    @property
+    def resource(self) -> str:
+        """Plural resource."""
+        return self.kind.plural
+
+    def missing(self) -> str:
+        """Returns why the cache has had no full list yet, as one sentence; empty once it has."""
+        if self.store.synced:
+            return ""
+        problem = self.reflector.problem
+        if self.kind.path.startswith(f"/apis/{wellknown.GROUP}/") and _NO_SUCH_RESOURCE in problem:
+            return f"CRD {self.kind.plural}.{wellknown.GROUP} is missing: run kagenti crds --apply"
+        return f"cache of {self.kind.plural} is not filled: {problem or 'the first list has not come in yet'}"
+
+    def state(self) -> FeedState:
+        """Returns its figures."""
+        age = time.monotonic() - self.reflector.last_event if self.store.synced else None
+        return FeedState(objects=len(self.store), age=age, relists=max(self.reflector.relists - 1, 0))
+
+    async def run(self) -> None:
+        """Feeds the cache until cancelled."""
+        await self.reflector.run()
+
+
+def feeds_of(catalogue: Catalogue, reflect: Reflect) -> list[Feed[StoredObject]]:
+    """Returns one feed per cache."""
+    kinds = catalogue.kinds
+    return [Feed(kinds[name], store, reflect(kinds[name], store)) for name, store in catalogue.stores.items()]

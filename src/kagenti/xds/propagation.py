@@ -1,0 +1,241 @@
+"""Writes how far a configuration has reached its proxies: our entry of ``status.propagation``, and ``ConfigPropagated``.
+
+Server-side apply, each object at most once a second and only when something changed. Each replica owns its entry under
+a name of its own; the condition, which follows from all entries together, belongs to all of them under one (spec 01).
+"""
+
+import asyncio
+import datetime
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import orjson
+
+from kagenti import errors
+from kagenti.core import propagation
+from kagenti.core.propagation import Conclusion
+from kagenti.kube import KINDS, StoredObject
+from kagenti.xds.catalogue import Catalogue
+from kagenti.xds.figures import Figures, Reporter, Target
+from kagenti_api.v1alpha1 import wellknown
+from kagenti_api.v1alpha1.agentruntime import CONFIG_PROPAGATED
+
+JSON = Any  # statuses and manifests
+
+SHARED_MANAGER: Final = "kagenti-xds"
+"""Field manager of the condition."""
+SETTLE: Final = 0.2
+"""Seconds before a change is written: most pushes are acknowledged within them and need no word."""
+INTERVAL: Final = 1.0
+"""Seconds between two writes to one object (facts §6)."""
+
+_AT_ONCE: Final = 8  # writes in flight, of all of a process
+_SLICE: Final = 64  # objects looked at between two turns of the event loop
+_BUDGET: Final = 5.0  # seconds for one write
+_AGAIN: Final = 5.0  # seconds after a write that failed
+
+
+class Apply(Protocol):
+    """Server-side apply; raises ClusterError."""
+
+    async def apply(self, path: str, manifest: JSON, *, manager: str, timeout: float) -> bytes:
+        """Returns the object afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The entry that an object of that uid has from us; None for none."""
+
+    uid: str
+    entry: JSON
+
+
+class Publisher:
+    """The writer of one replica. ``now`` (monotonic), ``sleep`` and ``clock`` (aware) are the clock, for tests."""
+
+    def __init__(
+        self,
+        client: Apply,
+        *,
+        replica: str,
+        catalogue: Catalogue,
+        reporter: Reporter,
+        logger: logging.Logger,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        self._client, self._replica, self._catalogue, self._reporter = client, replica, catalogue, reporter
+        self._logger, self._now, self._sleep, self._clock = logger, now, sleep, clock
+        self._due: dict[Target, float] = {}
+        self._last: dict[Target, float] = {}
+        self._written: dict[Target, _Written] = {}
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._failing = False
+        self.writes: Counter[str] = Counter()
+        reporter.on_target(self.mark)
+        for name in ("AgentRuntime", "AgentRuntimeConfig", "AgentRuntimeClusterConfig"):
+            catalogue.stores[name].on_change(self._object_changed)
+
+    def mark(self, target: Target) -> None:
+        """Has an object's status looked at soon."""
+        if target in self._due:
+            return
+        soon = self._now() + SETTLE
+        self._due[target] = max(soon, self._last.get(target, -INTERVAL) + INTERVAL)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Writes what is due until cancelled; starts once all objects are known."""
+        while True:
+            await self._wake.wait()
+            if not self._catalogue.synced():
+                await self._sleep(SETTLE)
+                continue
+            ready = [target for target, due in self._due.items() if due <= self._now()]
+            for start in range(0, len(ready), _SLICE):
+                await asyncio.gather(*(self._write(target) for target in ready[start : start + _SLICE]))
+            if self._due:
+                await self._sleep(SETTLE / 2)
+            else:
+                self._wake.clear()
+
+    async def withdraw(self, seconds: float) -> None:
+        """Takes this replica's entries away, as far as that can be done in time: the operator prunes the rest."""
+        owned = [target for target, written in self._written.items() if written.entry is not None]
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(self._remove(target) for target in owned))
+        except TimeoutError:
+            left = sum(1 for written in self._written.values() if written.entry is not None)
+            self._logger.warning("status entries are left behind", extra={"fields": {"objects": left}})
+
+    def counts(self) -> Mapping[str, int]:
+        """Returns the writes by outcome, and the objects that wait."""
+        return {**self.writes, "due": len(self._due)}
+
+    def _object_changed(self, old: StoredObject | None, new: StoredObject | None) -> None:
+        if new is None and old is not None:
+            for index in (self._written, self._last, self._due):
+                index.pop(Target.of(old), None)
+        elif new is not None and (old is None or (old.spec, old.status, old.uid) != (new.spec, new.status, new.uid)):
+            self.mark(Target.of(new))
+
+    async def _write(self, target: Target) -> None:
+        """Brings one object's status up to date; a failure is tried again later."""
+        del self._due[target]
+        stored = self._catalogue.stores[target.kind].get(target.namespace, target.name)
+        if stored is None:
+            return
+        figures = self._reporter.figures(stored)
+        try:
+            async with self._slots:
+                status = await self._write_entry(target, stored, figures)
+                await self._write_condition(target, stored, figures, status)
+        except errors.NotFound:
+            self.writes["gone"] += 1
+        except errors.ClusterError as error:
+            self._failed(target, error)
+        except Exception:  # one object must not end the process: it is ours to mend, and said
+            self.writes["defect"] += 1
+            self._logger.exception("status cannot be made", extra={"fields": {"object": str(target)}})
+        else:
+            self._failing = False
+
+    def _failed(self, target: Target, error: errors.ClusterError) -> None:
+        """Has a write tried again; said once until one succeeds, for an outage concerns all objects."""
+        self.writes["failed"] += 1
+        pause = (error.retry_after if isinstance(error, errors.TooManyRequests) else None) or _AGAIN
+        self._due[target] = self._now() + pause
+        if not self._failing:
+            self._failing = True
+            fields = {"object": str(target), "problem": str(error)}
+            self._logger.warning("status cannot be written", extra={"fields": fields})
+
+    async def _write_entry(self, target: Target, stored: StoredObject, figures: Figures) -> JSON:
+        """Writes our entry where it is another than before; returns the status as it is then known."""
+        status = _decoded(stored.status)
+        entries = _entries(status)
+        others = [found for found in entries if found.get("replica") != self._replica]
+        wanted = self._entry(figures, others)
+        if wanted != self._known(target, stored, entries):
+            body = {"propagation": [wanted]} if wanted is not None else {}
+            await self._apply(target, stored.uid, body, manager=self._manager)
+        self._written[target] = _Written(stored.uid, wanted)
+        return {**status, "propagation": [*others, *([wanted] if wanted is not None else [])]}
+
+    def _entry(self, figures: Figures, others: Sequence[Mapping[str, JSON]]) -> JSON:
+        counts = figures.counts
+        connected = counts.connected + sum(propagation.connected(found) for found in others)
+        missing = propagation.disconnected(counts.disconnected, proxies=figures.proxies, connected=connected)
+        if not counts.connected and not missing:
+            return None
+        return propagation.entry(self._replica, replace(counts, disconnected=missing), revision=figures.revision)
+
+    def _known(self, target: Target, stored: StoredObject, entries: Sequence[JSON]) -> JSON:
+        """Returns the entry that the object has from us: what we wrote, else what it came with (an earlier process)."""
+        written = self._written.get(target)
+        if written is not None and written.uid == stored.uid:
+            return written.entry
+        return next((found for found in entries if found.get("replica") == self._replica), None)
+
+    async def _write_condition(self, target: Target, stored: StoredObject, figures: Figures, status: JSON) -> None:
+        """Writes the condition where it is another; replicas that serve none of the proxies leave it to those that do."""
+        observed = next((found for found in _conditions(status) if found.get("type") == CONFIG_PROPAGATED), None)
+        serves = any(found.get("replica") == self._replica for found in status["propagation"])
+        conclusion = propagation.conclude(status["propagation"], proxies=figures.proxies, revision=figures.revision)
+        if not serves and not _over(conclusion, observed):
+            return
+        now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        made = propagation.condition(conclusion, observed=observed, generation=stored.generation, now=now)
+        if made is not None:
+            await self._apply(target, stored.uid, {"conditions": [made]}, manager=SHARED_MANAGER)
+
+    async def _remove(self, target: Target) -> None:
+        written = self._written[target]
+        try:
+            async with self._slots:
+                await self._apply(target, written.uid, {}, manager=self._manager)
+        except errors.ClusterError:
+            return
+        self._written[target] = _Written(written.uid, None)
+
+    @property
+    def _manager(self) -> str:
+        return f"{SHARED_MANAGER}-{self._replica}"
+
+    async def _apply(self, target: Target, uid: str, status: JSON, *, manager: str) -> None:
+        self._last[target] = self._now()
+        metadata = {"name": target.name, "uid": uid} | ({"namespace": target.namespace} if target.namespace else {})
+        manifest = {"apiVersion": wellknown.API_VERSION, "kind": target.kind, "metadata": metadata, "status": status}
+        await self._client.apply(_path(target), manifest, manager=manager, timeout=_BUDGET)
+        self.writes["applied"] += 1
+
+
+def _over(conclusion: Conclusion, observed: Mapping[str, JSON] | None) -> bool:
+    """Whether the last proxy is gone since the condition was written: any replica may say so."""
+    return conclusion.reason == propagation.NO_PROXIES and observed is not None
+
+
+def _path(target: Target) -> str:
+    plural = KINDS[target.kind].plural
+    place = f"namespaces/{target.namespace}/{plural}" if target.namespace else plural
+    return f"/apis/{wellknown.API_VERSION}/{place}/{target.name}/status"
+
+
+def _decoded(status: bytes) -> dict[str, JSON]:
+    found = orjson.loads(status)
+    return found if isinstance(found, dict) else {}
+
+
+def _entries(status: Mapping[str, JSON]) -> list[JSON]:
+    return [found for found in status.get("propagation") or () if isinstance(found, dict)]
+
+
+def _conditions(status: Mapping[str, JSON]) -> list[JSON]:
+    return [found for found in status.get("conditions") or () if isinstance(found, dict)]

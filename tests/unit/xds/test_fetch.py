@@ -1,0 +1,227 @@
+"""Fetching keys from hostile servers: real sockets on loopback, one server per trick."""
+
+import asyncio
+import contextlib
+import gzip
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import pytest
+
+from kagenti.core.jwks import Refused
+from kagenti.xds.fetch import Fetched, JwksClient
+from tests.unit.core.test_jwks import EC, RSA
+
+GOOD: Final = json.dumps({"keys": [RSA]}).encode()
+KEYS: Final = json.dumps({"keys": [RSA]}, sort_keys=True, separators=(",", ":"))
+Serve = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+
+
+def _answer(body: bytes, *headers: str, status: str = "200 OK") -> Serve:
+    async def serve(_: bytes, writer: asyncio.StreamWriter) -> None:
+        head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+        writer.write("\r\n".join(head).encode() + body)
+
+    return serve
+
+
+@asynccontextmanager
+async def _server(serve: Serve, *, requests: list[bytes] | None = None) -> AsyncIterator[str]:
+    """A server on loopback that reads one request head and then does what it likes; yields its origin."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await reader.readuntil(b"\r\n\r\n")
+            if requests is not None:
+                requests.append(request)
+            await serve(request, writer)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+async def _fetch(serve: Serve, *, seconds: float = 2.0, **kwargs: Any) -> Fetched:
+    async with _server(serve) as origin, JwksClient(providers=lambda: [origin], seconds=seconds) as client:
+        return await client(f"{origin}/certs", **kwargs)
+
+
+async def _refused(serve: Serve, *, seconds: float = 2.0) -> Refused:
+    with pytest.raises(Refused) as refused:
+        await _fetch(serve, seconds=seconds)
+    assert "secret" not in str(refused.value)
+    return refused.value
+
+
+async def test_good_keys_with_their_etag() -> None:
+    """Canonical text, and the mark by which the next fetch is cheap."""
+    assert await _fetch(_answer(GOOD, 'ETag: "7"')) == Fetched(KEYS, '"7"')
+
+
+async def test_unchanged_keys_are_not_sent_again() -> None:
+    """If-None-Match is sent, 304 is understood; a 304 that nobody asked for is an error."""
+    requests: list[bytes] = []
+    async with (
+        _server(_answer(b"", status="304 Not Modified"), requests=requests) as origin,
+        JwksClient(providers=lambda: [origin]) as client,
+    ):
+        assert await client(f"{origin}/certs", etag='"7"') == Fetched(None, '"7"')
+        assert b'If-None-Match: "7"' in requests[0]
+        with pytest.raises(Refused, match="304"):
+            await client(f"{origin}/certs")
+
+
+async def test_sends_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy, no cookie, no credentials, no name and version of the client."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    requests: list[bytes] = []
+    async with (
+        _server(_answer(GOOD, "Set-Cookie: a=b"), requests=requests) as origin,
+        JwksClient(providers=lambda: [origin]) as client,
+    ):
+        await client(f"{origin}/certs")
+        await client(f"{origin}/certs")
+    heads = {line.partition(":")[0].lower() for line in requests[1].decode().split("\r\n")[1:] if line}
+    assert heads == {"host", "accept", "accept-encoding", "connection"}
+
+
+async def _endless(_: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    while not writer.is_closing():
+        writer.write(chunk)
+        await writer.drain()
+
+
+async def _silent(_: bytes, writer: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()
+
+
+async def _dripping(_: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+    while not writer.is_closing():
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def _endless_headers(_: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while not writer.is_closing():
+        writer.write(b"X-Secret: " + b"secret" * 100 + b"\r\n")
+        await writer.drain()
+
+
+async def _nonsense(_: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"SSH-2.0-secret\r\n")
+
+
+async def _cut(_: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + GOOD[:20])
+
+
+BOMB: Final = gzip.compress(b" " * 50_000_000)
+
+
+@pytest.mark.parametrize(
+    ("serve", "code", "reason"),
+    [
+        (_answer(b"", "Location: http://127.0.0.1/", status="302 Found"), "Status", "a redirect is never followed"),
+        (_answer(b"secret", status="500 Secret"), "Status", "an error"),
+        (_answer(GOOD, status="206 Partial Content"), "Status", "part of an answer"),
+        (_answer(b"<html>secret</html>"), "NotJson", "a page"),
+        (_answer(b'{"secret": 1}'), "NotAKeySet", "other JSON"),
+        (_answer(b"\xff\xfe{}"), "NotJson", "not UTF-8"),
+        (_answer(b'{"keys": [{"kty": "oct", "k": "secret"}]}'), "NoUsableKey", "a symmetric key"),
+        (_answer(b" " * 300_000), "TooLarge", "too large, and it says so"),
+        (_answer(BOMB, "Content-Encoding: gzip"), "Encoded", "a bomb is never inflated"),
+        (_endless, "TooLarge", "too large without saying so"),
+        (_nonsense, "BadAnswer", "another protocol"),
+        (_cut, "BadAnswer", "cut off"),
+        (_endless_headers, "BadAnswer", "headers without end"),
+    ],
+)
+async def test_tricks_are_refused(serve: Serve, code: str, reason: str) -> None:
+    """Each has its bounded code, and the message quotes nothing that the server said."""
+    assert (await _refused(serve)).code == code, reason
+
+
+@pytest.mark.parametrize("serve", [_silent, _dripping])
+async def test_slow_servers_get_two_seconds(serve: Serve) -> None:
+    """The whole fetch is bounded, not each byte of it."""
+    begun = time.monotonic()
+    assert (await _refused(serve, seconds=0.2)).code == "Timeout"
+    assert time.monotonic() - begun < 2
+
+
+async def test_nobody_listens() -> None:
+    """A closed port is no more than that."""
+    async with _server(_silent) as origin:
+        pass
+    async with JwksClient(providers=lambda: [origin]) as client:
+        with pytest.raises(Refused) as refused:
+            await client(f"{origin}/certs")
+    assert refused.value.code in ("Unreachable", "Timeout")
+
+
+class TestAddresses:
+    """Where nobody is asked, whatever the URL looks like."""
+
+    @staticmethod
+    async def _code(url: str, providers: Sequence[str] = ()) -> str:
+        async with JwksClient(providers=lambda: providers) as client:
+            with pytest.raises(Refused) as refused:
+                await client(url)
+        return refused.value.code
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0x7f.0.0.1", "169.254.169.254", "[fe80::1]"])
+    async def test_forbidden_before_a_byte_is_sent(self, host: str) -> None:
+        """Literals and names alike."""
+        requests: list[bytes] = []
+        async with _server(_answer(GOOD), requests=requests) as origin:
+            code = await self._code(f"http://{host}:{origin.rpartition(':')[2]}/certs")
+        assert (code in ("ForbiddenAddress", "Unreachable"), requests) == (True, [])
+
+    @pytest.mark.parametrize(
+        ("provider", "trusted"),
+        [("http://localhost:{}", True), ("http://localhost:{}/realms/a", True), ("http://localhost:1", False),
+         ("https://localhost:{}", False), ("http://127.0.0.1:{}", False)],
+    )  # fmt: skip
+    async def test_only_the_very_origin_is_trusted(self, provider: str, trusted: bool) -> None:
+        """policy.identityProviders opens scheme, host and port, and nothing beside them."""
+        requests: list[bytes] = []
+        async with _server(_answer(GOOD), requests=requests) as origin:
+            port = origin.rpartition(":")[2]
+            async with JwksClient(providers=lambda: [provider.format(port)]) as client:
+                with contextlib.nullcontext() if trusted else pytest.raises(Refused, match="loopback"):
+                    await client(f"http://localhost:{port}/certs")
+        assert bool(requests) is trusted
+
+    async def test_the_api_server_is_never_asked(self) -> None:
+        """Its address and port, by name or by number."""
+        async with JwksClient(providers=tuple, api_servers=lambda: {("10.96.0.1", 443)}) as client:
+            with pytest.raises(Refused, match="API server"):
+                await client("https://10.96.0.1/openid/v1/jwks")
+
+    async def test_credentials_in_the_url_are_refused(self) -> None:
+        """They would be sent to whoever answers."""
+        assert await self._code("http://user:secret@idp.example/certs") == "BadUrl"
+
+
+async def test_one_bad_key_does_not_spoil_the_set() -> None:
+    """What proxies get is always acceptable to them."""
+    body = json.dumps({"keys": [{"kty": "oct", "k": "secret"}, EC, RSA]}).encode()
+    fetched = await _fetch(_answer(body))
+    assert fetched.keys is not None
+    assert [key["kid"] for key in json.loads(fetched.keys)["keys"]] == ["b", "a"]
