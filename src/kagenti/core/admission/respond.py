@@ -3,14 +3,16 @@
 Source: admission.k8s.io/v1; warnings and audit annotations as the API server limits them.
 """
 
-import base64
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
+import pybase64
 
 from kagenti.core.admission.review import Request
+from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a JSON patch operation as it is sent
 
@@ -56,7 +58,7 @@ class Answer:
             }
         if self.patch:
             response["patchType"] = "JSONPatch"
-            response["patch"] = base64.b64encode(orjson.dumps(self.patch)).decode("ascii")
+            response["patch"] = _sent(self.patch)
         if self.warnings:
             response["warnings"] = shortened(self.warnings)
         if self.audit:
@@ -64,6 +66,25 @@ class Answer:
         return orjson.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
 
 
+def _sent(patch: Sequence[JSON]) -> orjson.Fragment:
+    """Returns the patch as the API server wants it: JSON, in base64, in quotes."""
+    text = orjson.dumps([_prepared(operation) for operation in patch])
+    return orjson.Fragment(b'"' + pybase64.b64encode(text) + b'"')
+
+
+def _prepared(operation: JSON) -> JSON:
+    """Returns an operation whose text, where it is one of our files, is JSON already: all pods share the same few."""
+    if not operation["path"].startswith(_FILES) or not isinstance(operation.get("value"), str):
+        return operation
+    return {**operation, "value": _as_json(operation["value"])}
+
+
+@functools.lru_cache(maxsize=128)
+def _as_json(text: str) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(text))
+
+
+_FILES: Final = f"/metadata/annotations/{wellknown.CONFIG_PREFIX.replace('/', '~1')}"
 _STATUS_REASONS: Final = {
     400: "BadRequest",
     403: "Forbidden",

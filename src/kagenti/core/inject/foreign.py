@@ -47,12 +47,15 @@ _MESHES: Final = (
     ),
 )
 
+_VARIABLES: Final = tuple(mesh.environment for mesh in _MESHES)
+
 
 def interceptor(containers: Iterable[Placed]) -> tuple[str, str] | None:
     """Returns (field, sentence) of the first container that another mesh redirects traffic with; None where none is."""
     for place, container in containers:
+        variable = _variable(container)
         for mesh in _MESHES:
-            shape = _shape(mesh, container)
+            shape = _shape(mesh, container, variable)
             if shape:
                 name = container.get("name", "")
                 what = f"container {name!r} is {mesh.name}'s interceptor ({shape})"
@@ -60,7 +63,16 @@ def interceptor(containers: Iterable[Placed]) -> tuple[str, str] | None:
     return None
 
 
-def _shape(mesh: _Mesh, container: Mapping[str, JSON]) -> str:
+def _variable(container: Mapping[str, JSON]) -> str:
+    """Returns the first environment variable that is a mesh's own; empty without one. Pods may have thousands."""
+    for entry in container.get("env") or ():
+        name = entry.get("name")
+        if isinstance(name, str) and name.startswith(_VARIABLES):
+            return name
+    return ""
+
+
+def _shape(mesh: _Mesh, container: Mapping[str, JSON], variable: str) -> str:
     """Returns what shows that a container is that mesh's; empty where nothing does."""
     image = _repository(container.get("image") or "")
     if any(image == known or image.endswith(f"/{known}") for known in mesh.images):
@@ -69,7 +81,7 @@ def _shape(mesh: _Mesh, container: Mapping[str, JSON]) -> str:
     for wanted in mesh.arguments:
         if any(tuple(words[at : at + len(wanted)]) == wanted for at in range(len(words))):
             return f"arguments {' '.join(wanted)!r}"
-    if any(str(entry.get("name", "")).startswith(mesh.environment) for entry in container.get("env") or ()):
+    if variable.startswith(mesh.environment):
         return f"environment {mesh.environment}*"
     if container.get("name") not in mesh.names:
         return ""
