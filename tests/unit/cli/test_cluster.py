@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 import pytest
-from ruamel.yaml import YAML
 
 from kagenti.cli.schemas import texts
 from tests.unit.cli.api_server import OURS, Server, runtime
@@ -81,9 +80,9 @@ def explain(kagenti: Run, api: Server) -> Run:
 
 
 def injected(text: str) -> list[bool]:
-    """Returns of each Deployment whether it was injected."""
-    found = [item for item in YAML(typ="safe").load_all(text) if item and item["kind"] == "Deployment"]
-    return ["initContainers" in item["spec"]["template"]["spec"] for item in found]
+    """Returns of each Deployment whether it was injected; read as text, for YAML of that size takes a tenth of a second."""
+    found = [part for part in text.split("---\n") if "\nkind: Deployment\n" in part]
+    return ["\n      initContainers:\n" in part for part in found]
 
 
 def test_every_namespace_of_the_files_is_read(inject: Run, api: Server, written: Write) -> None:
