@@ -74,7 +74,7 @@ class ApiClient:
                 response = self._connection.getresponse()
                 text = response.read()
                 break
-            except (http.client.HTTPException, ConnectionError):
+            except (http.client.HTTPException, ConnectionError, ssl.SSLError):
                 self._connection.close()  # the next request opens it again
                 if attempt == 2:  # the second try was the last
                     raise

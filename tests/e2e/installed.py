@@ -6,6 +6,7 @@ account, and the API server is pointed to it by URL. Used by the end-to-end test
 """
 
 import base64
+import functools
 import os
 import signal
 import socket
@@ -25,7 +26,7 @@ import orjson
 from ruamel.yaml import YAML
 
 from tests.e2e.plane.binaries import helm
-from tests.e2e.plane.certificates import mint_authority
+from tests.e2e.plane.certificates import Authority, mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
 
@@ -162,6 +163,12 @@ def _bytes(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else text
 
 
+@functools.cache
+def xds_authority() -> Authority:
+    """The xDS server's CA: it stands in every injected pod, and does not change with the values of the chart."""
+    return mint_authority("kagenti xds")
+
+
 class Installed:
     """One installation: what the chart renders on the plane, and the running webhook."""
 
@@ -180,7 +187,7 @@ class Installed:
         self._apply_accounts()
         kubeconfig = Path(plane.service_account_kubeconfig(RELEASE_NAMESPACE, "kagenti-webhook"))
         kubeconfig = through(kubeconfig, folder) if through else kubeconfig
-        self.xds_authority = mint_authority("kagenti xds")
+        self.xds_authority = xds_authority()
         xds_ca = folder / "xds-ca.crt"
         xds_ca.write_bytes(_bytes(self.xds_authority.certificate_pem))
         self.webhook = Webhook(plane, options, folder=folder, kubeconfig=kubeconfig, xds_ca=xds_ca)

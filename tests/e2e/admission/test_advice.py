@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.admission.manifests import config, runtime, workload
+from tests.e2e.admission.manifests import config, pod, runtime, workload
 from tests.e2e.api_client import ApiClient
 from tests.e2e.installed import Installed
 from tests.e2e.plane.waiting import wait_until
@@ -80,6 +80,21 @@ def test_an_agentruntime_says_how_many_pods_predate_it(
         f"AgentRuntime {namespace}/weather targets Deployment {namespace}/weather; "
         "3 running pods predate this without its settings: they are evicted one by one (rollout.bare: Evict)"
     ) in answer.warnings
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"])
+def test_an_agentruntime_finds_its_target_of_any_kind(
+    kind: str, install: Callable[..., Installed], api: ApiClient, team: Callable[..., str]
+) -> None:
+    """The answer speaks of the target that exists, whatever built-in kind it has."""
+    install(mode="both")
+    namespace = team()
+    manifest = pod(namespace, "weather") if kind == "Pod" else workload(kind, namespace, "weather")
+    assert api.create(manifest).ok
+    answer = api.create(runtime(namespace, "weather", kind=kind, target="weather"))
+    assert answer.ok, answer.message
+    found = f"AgentRuntime {namespace}/weather targets {kind} {namespace}/weather; "
+    assert any(warning.startswith(found) and "unknown" not in warning for warning in answer.warnings), answer.warnings
 
 
 def test_an_agentruntime_without_target_is_accepted_and_said(

@@ -110,7 +110,10 @@ def _manifest(kind: str, namespace: str, way: Way) -> JSON:
         return pod(namespace, "weather", labels=labels)
     if kind == "ReplicaSet":
         return {**workload("Deployment", namespace, "weather", labels=labels), "kind": "ReplicaSet"}
-    return workload(kind, namespace, "weather", labels=labels)
+    made = workload(kind, namespace, "weather", labels=labels)
+    if kind == "CronJob":
+        made["spec"]["suspend"] = True  # its Job is made by hand: at the full minute another mode may be installed
+    return made
 
 
 def _started(api: ApiClient, namespace: str, kind: str, way: Way) -> None:
