@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
+from kagenti.cli.scalars import unambiguous
 from kagenti_api.v1alpha1 import KINDS, wellknown
 from kagenti_api.v1alpha1.built_in import BUILT_IN, DERIVED
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS, LayeredField
@@ -256,7 +257,7 @@ def rendered() -> dict[str, str]:
     for kind in KINDS:
         text = io.StringIO()
         document = crd(kind)
-        yaml.dump(_escaped(document), text)
+        yaml.dump(unambiguous(_escaped(document)), text)
         files[f"{document['metadata']['name']}.yaml"] = HEADER + text.getvalue()
     return files
 

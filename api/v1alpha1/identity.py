@@ -155,7 +155,7 @@ class UpstreamTls(Model):
     """TLS towards the destination."""
 
     tls: Literal["Auto", "Off"] | None = None
-    """Auto: TLS to hosts outside the cluster, plain inside; Off: never."""
+    """Auto: TLS to hosts outside the cluster, plain inside; "Off", in quotes since YAML reads a bare Off as false: never."""
 
 
 class DestinationRule(Model):

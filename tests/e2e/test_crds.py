@@ -10,6 +10,14 @@ from tests.e2e.installed import ROOT
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.unit.api.manifests import EXAMPLES, INVALID, VALID, expected
 
+TLS = """\
+apiVersion: kagenti.io/v1alpha1
+kind: AgentRuntimeConfig
+metadata: {{name: default, namespace: {namespace}}}
+spec:
+  identity: {{outbound: {{rules: [{{match: {{host: tool.team2}}, action: Passthrough, upstream: {{tls: {tls}}}}}]}}}}
+"""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _kinds(cluster: ControlPlane) -> None:
@@ -47,6 +55,16 @@ def test_a_fault_is_refused_with_its_field(path: Path, cluster: ControlPlane, pl
     done = dry_run(cluster, path)
     assert done.returncode != 0, done.stdout
     assert expected(path) in done.stderr, done.stderr
+
+
+def test_every_value_of_tls_can_be_written(cluster: ControlPlane, place: str, tmp_path: Path) -> None:
+    """Off too: kubectl reads the CRDs by YAML 1.1, where a bare Off is false, and so does who writes it without quotes."""
+    written = tmp_path / "config.yaml"
+    for said, accepted in (("Auto", True), ('"Off"', True), ("Off", False), ('"off"', False)):
+        written.write_text(TLS.format(namespace=place, tls=said))
+        done = dry_run(cluster, written)
+        assert (done.returncode == 0) is accepted, (said, done.stdout, done.stderr)
+        assert accepted or "upstream.tls" in done.stderr
 
 
 def test_our_examples_apply_as_they_stand(cluster: ControlPlane, place: str) -> None:

@@ -165,8 +165,10 @@ def _printed(answer: dict[str, JSON], output: str) -> str:
     if output == "yaml":
         from ruamel.yaml import YAML
 
+        from kagenti.cli.scalars import unambiguous
+
         text = io.StringIO()
-        YAML(pure=True).dump(answer, text)
+        YAML(pure=True).dump(unambiguous(answer), text)
         return text.getvalue()
     return _table(answer)
 

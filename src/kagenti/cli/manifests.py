@@ -13,6 +13,7 @@ from ruamel.yaml.comments import CommentedBase
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarstring import LiteralScalarString
 
+from kagenti.cli.scalars import quoted
 from kagenti.errors import ManifestError
 
 JSON = Any  # a raw manifest; ruamel's maps keep comments
@@ -188,12 +189,14 @@ def _to_block(node: JSON) -> None:
 
 
 def _readable(value: JSON) -> JSON:
-    """Returns a value whose texts of several lines are written as blocks."""
+    """Returns a value whose texts of several lines are written as blocks, and all others so that kubectl reads texts."""
     if isinstance(value, dict):
-        return {key: _readable(item) for key, item in value.items()}
+        return {quoted(key): _readable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_readable(item) for item in value]
-    return LiteralScalarString(value) if isinstance(value, str) and "\n" in value else value
+    if not isinstance(value, str):
+        return value
+    return LiteralScalarString(value) if "\n" in value else quoted(value)
 
 
 def _apply_one(node: JSON, last: str, operation: JSON) -> None:

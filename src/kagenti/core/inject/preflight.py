@@ -17,14 +17,23 @@ from kagenti.core.inject.refusal import (
 )
 from kagenti.core.settings import CONFIG_INVALID
 from kagenti.core.settings.model import ResolvedSettings
-from kagenti.core.sidecars import RESERVED_VOLUMES, Placed, Sidecars, app_containers, declared, probe_bypasses, running
+from kagenti.core.sidecars import (
+    HELPER_GROUP,
+    HELPER_USER,
+    RESERVED_VOLUMES,
+    Placed,
+    Sidecars,
+    app_containers,
+    declared,
+    probe_bypasses,
+    running,
+)
 from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a part of a raw pod
 
 _UID: Final = "identity.outbound.trafficInterception.proxyUid"
-_HELPER_USERS: Final = 1000  # spiffe-helper and client-registration
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _READ_ANNOTATIONS: Final = (wellknown.OUTBOUND_PORTS_EXCLUDE_ANNOTATION, wellknown.INBOUND_PORTS_EXCLUDE_ANNOTATION)
 
@@ -105,10 +114,10 @@ def _consistent(case: _Case) -> Iterator[Refusal]:
             "components.spiffeHelper.enabled), so it would wait for ever; leave it on, or set identity.spiffe.enabled false"
         )
         yield Refusal(CONFIG_INVALID, message, f"metadata.labels[{label}]")
-    if case.sidecars.proxied and case.settings.number(_UID) == _HELPER_USERS:
+    if case.sidecars.proxied and case.settings.number(_UID) == HELPER_USER:
         message = (
-            f"{_UID} is {_HELPER_USERS}, the user of spiffe-helper and client-registration, whose traffic would not be "
-            "intercepted; choose another, the default is 1337"
+            f"{_UID} is {HELPER_USER}, the user of spiffe-helper and client-registration, which could then act as Envoy; "
+            "choose another, the default is 1337"
         )
         yield Refusal(CONFIG_INVALID, message, "spec")
 
@@ -125,16 +134,23 @@ def _proxy_uid(case: _Case) -> Iterator[Refusal]:
     if not case.sidecars.proxied:
         return
     uid = case.settings.number(_UID)
-    pod = (case.subject.spec.get("securityContext") or {}).get("runAsUser")
+    pod = case.subject.spec.get("securityContext") or {}
     for place, container in case.app:
-        own = (container.get("securityContext") or {}).get("runAsUser")
-        if (pod if own is None else own) == uid:
-            name = container.get("name", "")
-            message = (
-                f"container {name!r} runs as user {uid}, whose traffic is not intercepted; choose another runAsUser"
-            )
-            field = "spec" if own is None else place
-            yield Refusal(PROXY_UID, message, f"{field}.securityContext.runAsUser")
+        own = container.get("securityContext") or {}
+        user, name = own.get("runAsUser", pod.get("runAsUser")), container.get("name", "")
+        if user == uid:
+            who = f"user {uid}"
+        elif user == HELPER_USER and HELPER_GROUP in _groups(own, pod):
+            who = f"user {HELPER_USER} and group {HELPER_GROUP}, as spiffe-helper does"
+        else:
+            continue
+        message = f"container {name!r} runs as {who}: such traffic is not intercepted; choose another runAsUser"
+        yield Refusal(PROXY_UID, message, f"{place if 'runAsUser' in own else 'spec'}.securityContext.runAsUser")
+
+
+def _groups(own: Mapping[str, JSON], pod: Mapping[str, JSON]) -> set[JSON]:
+    """Returns the groups of a container; whoever is in one can have it as its own by a setgid program."""
+    return {own.get("runAsGroup", pod.get("runAsGroup")), pod.get("fsGroup"), *(pod.get("supplementalGroups") or ())}
 
 
 def _ports(case: _Case) -> Iterator[Refusal]:

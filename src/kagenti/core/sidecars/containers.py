@@ -19,8 +19,10 @@ INTERCEPTION: Final = "identity.outbound.trafficInterception"
 REGISTRATION: Final = "identity.clientRegistration"
 EXCHANGE: Final = "identity.outbound.tokenExchange"
 VALIDATION: Final = "identity.inbound.validation"
-_HELPER_USER: Final = 1000
-_SHARED_GROUP: Final = 1337  # what /opt and /shared are readable by
+HELPER_USER: Final = 1000
+HELPER_GROUP: Final = 1337
+"""User and group of spiffe-helper and client-registration; together exempt from interception, for they reach the identity
+provider whatever the policy (spec 05). The group is also what /opt and /shared are readable by."""
 _TERMINATION: Final = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
 _WORKLOAD_API: Final = "/spiffe-workload-api"
 _TOKENS: Final = "/var/run/secrets/kagenti"  # a folder, not a password
@@ -106,7 +108,7 @@ def spiffe_helper(plan: Plan) -> dict[str, JSON]:
         wellknown.SPIFFE_HELPER,
         command=["/spiffe-helper", "-config=/etc/spiffe-helper/helper.conf", "run"],
         restartPolicy="Always",
-        securityContext=_hardened(_HELPER_USER, _SHARED_GROUP),
+        securityContext=_hardened(HELPER_USER, HELPER_GROUP),
         volumeMounts=[
             _mount(config_volume(wellknown.SPIFFE_HELPER), "/etc/spiffe-helper", read_only=True),
             _mount(wellknown.WORKLOAD_API_VOLUME, _WORKLOAD_API, read_only=True),
@@ -127,7 +129,7 @@ def client_registration(plan: Plan) -> dict[str, JSON]:
         env=_registration_env(plan),
         restartPolicy="Always",
         readinessProbe=_probe(ready, period=5, failures=3),
-        securityContext=_hardened(_HELPER_USER, _SHARED_GROUP),
+        securityContext=_hardened(HELPER_USER, HELPER_GROUP),
         volumeMounts=[*svid, _mount(wellknown.SHARED_VOLUME, "/shared")],
     )
 
@@ -180,7 +182,7 @@ def envoy_proxy(plan: Plan) -> dict[str, JSON]:
         startupProbe=_probe(ready, period=1, failures=120),
         readinessProbe=_probe(ready, period=5, failures=3),
         # The group is the one that /opt and /shared are readable by, whatever user the proxy runs as.
-        securityContext={**_hardened(uid, _SHARED_GROUP), "readOnlyRootFilesystem": False},
+        securityContext={**_hardened(uid, HELPER_GROUP), "readOnlyRootFilesystem": False},
         volumeMounts=_envoy_mounts(plan, bridge=bridge),
     )
 
@@ -200,7 +202,9 @@ def _envoy_mounts(plan: Plan, *, bridge: bool) -> list[dict[str, JSON]]:
 
 
 def _arguments() -> list[str]:
-    config = ["-c", "/etc/envoy/envoy.yaml"]
+    # One worker: the cache of exchanged tokens is a worker's own, and the CPU limit is one. No hot restart: it wants a
+    # writable /dev/shm, and a pod's Envoy is replaced with its pod.
+    config = ["-c", "/etc/envoy/envoy.yaml", "--concurrency", "1", "--disable-hot-restart"]
     return [*config, "--service-cluster", "kagenti", "--service-node", _NODE, "--log-level", "warning"]
 
 
@@ -260,6 +264,8 @@ def _interception_env(plan: Plan) -> list[dict[str, JSON]]:
         "PROXY_PORT": str(settings.number(f"{INTERCEPTION}.proxyPort")),
         "INBOUND_PROXY_PORT": str(settings.number(f"{INTERCEPTION}.inboundProxyPort")),
         "PROXY_UID": str(settings.number(f"{INTERCEPTION}.proxyUid")),
+        "HELPER_UID": str(HELPER_USER),
+        "HELPER_GID": str(HELPER_GROUP),
         "STATUS_PORT": str(wellknown.STATUS_PORT),
         "INTERCEPT_INBOUND": "true" if plan.on("identity.enabled") and plan.on("identity.inbound.enabled") else "false",
         "OUTBOUND_PORTS_EXCLUDE": ",".join(map(str, plan.outbound_excluded)),

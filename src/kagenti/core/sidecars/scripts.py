@@ -3,7 +3,8 @@
 from typing import Final
 
 INTERCEPT: Final = r"""set -eu
-# Redirects the pod's TCP to Envoy, IPv4 and IPv6 alike. Exempt: Envoy's user, loopback, link-local, excluded ports.
+# Redirects the pod's TCP to Envoy, IPv4 and IPv6 alike. Exempt: Envoy's user, our helpers (their user together with
+# their group), loopback, link-local, excluded ports.
 fail() { echo "kagenti proxy-init: $1" >&2; exit 1; }
 
 rules() {
@@ -11,6 +12,7 @@ rules() {
   $t -t nat -N KAGENTI_OUT 2>/dev/null || $t -t nat -F KAGENTI_OUT
   $t -t nat -N KAGENTI_IN 2>/dev/null || $t -t nat -F KAGENTI_IN
   $t -t nat -A KAGENTI_OUT -m owner --uid-owner "$PROXY_UID" -j RETURN
+  $t -t nat -A KAGENTI_OUT -m owner --uid-owner "$HELPER_UID" --gid-owner "$HELPER_GID" -j RETURN
   $t -t nat -A KAGENTI_OUT -o lo -j RETURN
   $t -t nat -A KAGENTI_OUT -d "$local_net" -j RETURN
   $t -t nat -A KAGENTI_OUT -d "$link_local" -j RETURN

@@ -157,6 +157,17 @@ PORTS = "spec.containers[0].ports[0]"
         (app(securityContext={"runAsUser": 1337}), RESOLVED, ("ProxyUid", f"{FIELD}.runAsUser")),
         (pod(securityContext={"runAsUser": 1337}), RESOLVED, ("ProxyUid", "spec.securityContext.runAsUser")),
         (app(securityContext={"runAsUser": 1337}), NO_ENVOY, ()),
+        (
+            app(securityContext={"runAsUser": 1000, "runAsGroup": 1337}),
+            RESOLVED,
+            ("ProxyUid", f"{FIELD}.runAsUser"),
+        ),
+        (
+            pod(securityContext={"runAsUser": 1000, "supplementalGroups": [1337]}),
+            RESOLVED,
+            ("ProxyUid", "spec.securityContext.runAsUser"),
+        ),
+        (app(securityContext={"runAsUser": 1000, "runAsGroup": 1000}), RESOLVED, ()),
         (pod(volumes=[{"name": "kagenti-svid", "emptyDir": {}}]), RESOLVED, ("ReservedName", "spec.volumes[0].name")),
         (pod(volumes=[{"name": "kagenti-data", "emptyDir": {}}]), RESOLVED, ()),
         (
