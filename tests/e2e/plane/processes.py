@@ -1,17 +1,13 @@
 """The processes of the plane: started with a log file each, ended by pid, never outliving whoever started them."""
 
-import ctypes
-import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1  # prctl(2): the signal a child gets when its parent dies
+# Nothing may survive a killed run: the kernel kills a child whose parent dies (prctl(2), PR_SET_PDEATHSIG). By a program
+# and not by preexec_fn, which makes Python fork: gRPC's fork handlers, in a process that has used it, abort the child.
+_DYING_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 _TAIL = 3000  # characters of a log shown on failure
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Process:
@@ -23,12 +19,11 @@ class Process:
         self.name, self.command, self.log = name, command, log
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
-                command,
+                [*_DYING_WITH_PARENT, *command],
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
                 env=environment,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  # one thread starts processes; nothing may survive a killed run
             )
 
     @property
