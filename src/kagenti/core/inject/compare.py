@@ -31,7 +31,7 @@ def settled(
     """Returns a container of ours as it is to stand in the pod; ``found`` itself where that is right already.
 
     ``as_configured`` says that the pod was injected with the image policy and resources that are configured now: then
-    another policy or amount is somebody's rightful change, otherwise it is our own old value (docs/decisions/0006).
+    another policy or amount is somebody's rightful change, otherwise it is our own old value (docs/decisions/0008).
     """
     if found is None:
         return _with_mounts(ours, mounts)

@@ -82,7 +82,7 @@ def test_any_other_policy_is_set_again(policy: Any) -> None:
 
 @pytest.mark.parametrize(("kind", "key", "amount"), [("limits", "cpu", "2"), ("requests", "memory", "1Gi")])
 def test_resized_amounts_stay(kind: str, key: str, amount: str) -> None:
-    """A native sidecar may be resized in place (KEP-1287) or by a VerticalPodAutoscaler; see docs/decisions/0006."""
+    """A native sidecar may be resized in place (KEP-1287) or by a VerticalPodAutoscaler; see docs/decisions/0008."""
     pod = injected(POD)
     _envoy(pod)["resources"][kind][key] = amount
     assert operations(pod) == ()
