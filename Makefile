@@ -21,7 +21,7 @@ binaries: install       ## build (once) or find the control plane's programs and
 	@$(PY) -m tests.e2e.plane.binaries
 
 demo: install binaries  ## show the main job on a real API server; ARGS=--once ends by itself, MODE=label|cr|both
-	@$(PY) scripts/demo.py --mode $(MODE) $(ARGS)
+	@$(PY) -m scripts.demo --mode $(MODE) $(ARGS)
 
 unit: install           ## unit tests only
 	@$(PY) -m pytest tests/unit $(ARGS)

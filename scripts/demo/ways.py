@@ -1,76 +1,28 @@
-"""The main job, shown: a real control plane, our webhook, and the weather agent in three ways.
+"""The three ways, observed: pods as the API server returns them, decisions from its audit log, origins of settings."""
 
-Everything printed is observed: pods as the API server returns them, decisions from its audit log, origins of settings from
-``kagenti explain`` against the cluster. ``--once`` ends by itself; ``--report FILE`` writes the same as JSON.
-"""
-
-import argparse
 import json
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from tests.e2e.admission.manifests import config, runtime, workload  # the path above comes first
+from scripts.demo.layers import NAMESPACE, WAYS, everything
+from scripts.demo.telling import step
 from tests.e2e.admission.observed import OURS, receipt, verdicts
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import Installed, Options, installed
-from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.installed import Installed
 from tests.e2e.plane.waiting import wait_until
 
 JSON = Any  # a Kubernetes object as received
-NAMESPACE = "team1"
-CLUSTER_CONFIG = {
-    "apiVersion": "kagenti.io/v1alpha1",
-    "kind": "AgentRuntimeClusterConfig",
-    "metadata": {"name": "default"},
-    "spec": {"identity": {"spiffe": {"trustDomain": "prod.example.org"}}},
-}
-WAYS = {
-    "weather-by-label": "label on the pod template",
-    "weather-by-runtime": "clean workload + AgentRuntime",
-    "weather-untouched": "neither",
-}
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def step(text: str) -> None:
-    """Says what happens next, with the time since the start."""
-    print(f"[{time.monotonic() - START:5.1f} s] {text}", flush=True)
-
-
-def apply_everything(api: ApiClient) -> None:
-    """Creates the layers and the three Deployments, AgentRuntime first."""
-    namespace = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": NAMESPACE, "labels": {"kagenti.io/enrolled": "true"}},
-    }
-    overrides = {
-        "identity": {"inbound": {"validation": {"requiredScopes": ["agent:invoke"]}}},
-        "trace": {"sampling": {"rate": 1.0}},
-    }
-    marks = {"kagenti.io/inject": "enabled", "kagenti.io/type": "agent"}
-    manifests = [
-        namespace,
-        CLUSTER_CONFIG,
-        config(
-            NAMESPACE,
-            identity={"clientRegistration": {"keycloak": {"realm": "team1"}}},
-            trace={"sampling": {"rate": 0.25}},
-        ),
-        runtime(
-            NAMESPACE, "weather-by-runtime", kind="Deployment", target="weather-by-runtime", type="agent", **overrides
-        ),
-        workload("Deployment", NAMESPACE, "weather-by-label", labels=marks),
-        workload("Deployment", NAMESPACE, "weather-by-runtime"),
-        workload("Deployment", NAMESPACE, "weather-untouched"),
-    ]
-    for manifest in manifests:
+def apply_everything(installation: Installed, api: ApiClient, keycloak: str) -> None:
+    """Creates the layers and the three Deployments."""
+    for manifest in everything(keycloak):
+        if manifest["kind"] == "ServiceAccount":
+            installation.plane.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+            continue
         answer = api.create(manifest)
         if not answer.ok:
             sys.exit(f"demo: {manifest['kind']} {manifest['metadata']['name']} was refused: {answer.message}")
@@ -153,54 +105,3 @@ def show(result: dict[str, JSON]) -> None:
         print("    untouched   yes: the pod is what its template says, and nothing else")
     for setting in result["settings"]:
         print(f"    {setting['path']} = {json.dumps(setting['value'])}   from {setting['layer']}: {setting['origin']}")
-
-
-def run(plane: ControlPlane, arguments: argparse.Namespace) -> int:
-    """Runs the demo on a started plane."""
-    step(f"control plane up at {plane.server}; installing kagenti, triggerMode={arguments.mode}")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        installed(plane, Options(mode=arguments.mode), folder=Path(folder)) as kagenti,
-    ):
-        api = ApiClient(plane)
-        step("webhook ready; applying the weather agent in three ways")
-        apply_everything(api)
-        results = [observe(kagenti, api, name) for name in WAYS]
-        for result in results:
-            show(result)
-        if arguments.report:
-            report = {"mode": arguments.mode, "server": plane.server, "workloads": results}
-            Path(arguments.report).write_text(json.dumps(report, indent=2) + "\n")
-            step(f"report written to {arguments.report}")
-        print()
-        step("done")
-        if not arguments.once:
-            stay(plane)
-    return 0 if results[2]["untouched"] else 1
-
-
-def stay(plane: ControlPlane) -> None:
-    """Leaves everything running until Ctrl-C."""
-    print(f"\n  export KUBECONFIG={plane.kubeconfig}\n  kubectl get pods -n {NAMESPACE}\n\nCtrl-C ends it.", flush=True)
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        print("\nending …")
-
-
-def main() -> int:
-    """Parses the arguments and runs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mode", choices=("label", "cr", "both"), default="both")
-    parser.add_argument("--once", action="store_true", help="end when everything has been shown")
-    parser.add_argument("--report", help="write what was observed to this file, as JSON")
-    arguments = parser.parse_args()
-    step("starting etcd, API server, controllers, scheduler and KWOK")
-    with ControlPlane() as plane:
-        return run(plane, arguments)
-
-
-START = time.monotonic()
-if __name__ == "__main__":
-    sys.exit(main())
