@@ -15,7 +15,10 @@ apiVersion: kagenti.io/v1alpha1
 kind: AgentRuntimeConfig
 metadata: {{name: default, namespace: {namespace}}}
 spec:
-  identity: {{outbound: {{rules: [{{match: {{host: tool.team2}}, action: Passthrough, upstream: {{tls: {tls}}}}}]}}}}
+  identity:
+    outbound:
+      tokenExchange:
+        destinationRules: [{{match: {{host: tool.team2}}, action: Passthrough, upstream: {{tls: {tls}}}}}]
 """
 
 
@@ -58,9 +61,9 @@ def test_a_fault_is_refused_with_its_field(path: Path, cluster: ControlPlane, pl
 
 
 def test_every_value_of_tls_can_be_written(cluster: ControlPlane, place: str, tmp_path: Path) -> None:
-    """Off too: kubectl reads the CRDs by YAML 1.1, where a bare Off is false, and so does who writes it without quotes."""
+    """Off too: whoever reads the CRDs by YAML 1.1, where a bare Off is false, must find it in the enum."""
     written = tmp_path / "config.yaml"
-    for said, accepted in (("Auto", True), ('"Off"', True), ("Off", False), ('"off"', False)):
+    for said, accepted in (("Auto", True), ('"Off"', True), ('"off"', False), ("false", False)):
         written.write_text(TLS.format(namespace=place, tls=said))
         done = dry_run(cluster, written)
         assert (done.returncode == 0) is accepted, (said, done.stdout, done.stderr)

@@ -66,7 +66,8 @@ def xds(mesh: Callable[[], Xds]) -> Xds:
 
 @pytest.fixture
 def namespace(team: Callable[..., str], api: ApiClient, idp: Oidc) -> str:
-    """An enrolled namespace whose identity provider is ours."""
+    """An enrolled namespace whose identity provider is ours, under no cluster config that another test left."""
+    api.delete("AgentRuntimeClusterConfig", "", "default")
     name = team()
     keycloak = {"url": idp.url, "realm": idp.realm, "adminCredentialsSecret": "keycloak-admin"}
     answer = api.create(config(name, identity={"clientRegistration": {"keycloak": keycloak}}))
