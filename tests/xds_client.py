@@ -74,6 +74,18 @@ class Client:
         assert self.status is not None
         return self.status
 
+    async def refusal(self, channel: grpc.aio.Channel, token: str, timeout: float = 5.0) -> tuple[grpc.StatusCode, str]:
+        """Opens a stream that the server ends, and returns what the server said.
+
+        Where grpc.aio still writes while the stream ends it may lose the server's status and report one of its own.
+        """
+        for _ in range(20):
+            self.open(channel, token)
+            status = await self.ended(timeout)
+            if status[0] != grpc.StatusCode.INTERNAL:
+                break
+        return status
+
     async def until(self, condition: Callable[[], bool], timeout: float = 5.0) -> None:
         """Waits until a condition holds, looking at it after each reply."""
         async with asyncio.timeout(timeout):

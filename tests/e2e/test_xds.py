@@ -277,13 +277,11 @@ async def test_only_a_pods_own_token_opens_its_stream(plane: ControlPlane, kubec
     async with server.channel() as channel:
         for text, claimed in (("", weather), (other_audience, weather), (good, payroll), ("opaque", weather)):
             envoy = Client(node_id=node_id(claimed))
-            envoy.open(channel, text)
-            assert (await envoy.ended(20))[0] == grpc.StatusCode.UNAUTHENTICATED
+            assert (await envoy.refusal(channel, text, 20))[0] == grpc.StatusCode.UNAUTHENTICATED
             assert envoy.resources == 0
         plane.kubectl("delete", "pod", weather["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force")
         gone = Client(node_id=node_id(weather))
         await until(lambda: weather["metadata"]["name"] not in server.page("/debug/snapshots", debug=True), lambda: "")
-        gone.open(channel, good)
-        assert "does not exist" in (await gone.ended(20))[1]
+        assert "does not exist" in (await gone.refusal(channel, good, 20))[1]
     assert "eyJ" not in server.log.read_text(), "a token is in the log"
     assert await asyncio.to_thread(server.stop) == 0

@@ -101,21 +101,9 @@ async def test_a_pod_gets_its_own_snapshot_whatever_it_says_of_itself(
 async def test_who_is_not_who_it_says_is_turned_away_with_a_reason(
     served: Serving, channel: grpc.aio.Channel, token: str, node: str, message: str
 ) -> None:
-    assert await turned_away(client(node_id=node), channel, token) == (grpc.StatusCode.UNAUTHENTICATED, message)
+    assert await client(node_id=node).refusal(channel, token) == (grpc.StatusCode.UNAUTHENTICATED, message)
     assert set(served.diary.refusals) == {message}
     assert served.diary.opens == []
-
-
-async def turned_away(envoy: Client, channel: grpc.aio.Channel, token: str) -> tuple[grpc.StatusCode, str]:
-    """Returns the status of a stream that is not let in.
-
-    A client of grpc.aio whose write meets a call that was just closed makes up a status (INTERNAL) of its own.
-    """
-    code, details = grpc.StatusCode.INTERNAL, ""
-    while code == grpc.StatusCode.INTERNAL:
-        envoy.open(channel, token)
-        code, details = await envoy.ended()
-    return code, details
 
 
 async def test_a_second_authorization_header_is_refused(served: Serving, channel: grpc.aio.Channel) -> None:
@@ -129,7 +117,7 @@ async def test_a_server_that_cannot_tell_asks_the_client_to_come_again(
     served: Serving, channel: grpc.aio.Channel
 ) -> None:
     served.doorman.away = True
-    status = await turned_away(client(), channel, "a-token")
+    status = await client().refusal(channel, "a-token")
     assert status == (grpc.StatusCode.UNAVAILABLE, "the API server gives no answer")
 
 
