@@ -17,7 +17,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "triggers-and-admission
 BEGIN, END = "<!-- reasons:begin (written by scripts/gen_reasons.py) -->\n", "<!-- reasons:end -->"
 
 REFUSALS = {
-    refusal.PROXY_UID: "an app container runs as the proxy's user 1337: its traffic would pass by the proxy",
+    refusal.PROXY_UID: "an app container runs as the proxy's user 1337, or as 1000 with group 1337: its traffic would pass by the proxy",
     refusal.PORT_COLLISION: "an app container listens on a port that the sidecars use",
     refusal.RESERVED_NAME: "the pod declares a container, volume or annotation of a name that is ours",
     refusal.INVALID_VALUE: "an annotation or label of ours on the pod has a value that means nothing",

@@ -116,8 +116,8 @@ def _consistent(case: _Case) -> Iterator[Refusal]:
         yield Refusal(CONFIG_INVALID, message, f"metadata.labels[{label}]")
     if case.sidecars.proxied and case.settings.number(_UID) == HELPER_USER:
         message = (
-            f"{_UID} is {HELPER_USER}, the user of spiffe-helper and client-registration, which could then act as Envoy; "
-            "choose another, the default is 1337"
+            f"{_UID} is {HELPER_USER}, the user of spiffe-helper and client-registration; choose one that is Envoy's "
+            "alone, the default is 1337"
         )
         yield Refusal(CONFIG_INVALID, message, "spec")
 
@@ -137,20 +137,27 @@ def _proxy_uid(case: _Case) -> Iterator[Refusal]:
     pod = case.subject.spec.get("securityContext") or {}
     for place, container in case.app:
         own = container.get("securityContext") or {}
-        user, name = own.get("runAsUser", pod.get("runAsUser")), container.get("name", "")
+        user = _inherited("runAsUser", own, pod)
         if user == uid:
             who = f"user {uid}"
         elif user == HELPER_USER and HELPER_GROUP in _groups(own, pod):
             who = f"user {HELPER_USER} and group {HELPER_GROUP}, as spiffe-helper does"
         else:
             continue
+        name, field = container.get("name", ""), "spec" if own.get("runAsUser") is None else place
         message = f"container {name!r} runs as {who}: such traffic is not intercepted; choose another runAsUser"
-        yield Refusal(PROXY_UID, message, f"{place if 'runAsUser' in own else 'spec'}.securityContext.runAsUser")
+        yield Refusal(PROXY_UID, message, f"{field}.securityContext.runAsUser")
+
+
+def _inherited(key: str, own: Mapping[str, JSON], pod: Mapping[str, JSON]) -> JSON:
+    """Returns a field of a container's security context, or else the pod's; a file may spell out null."""
+    value = own.get(key)
+    return pod.get(key) if value is None else value
 
 
 def _groups(own: Mapping[str, JSON], pod: Mapping[str, JSON]) -> set[JSON]:
     """Returns the groups of a container; whoever is in one can have it as its own by a setgid program."""
-    return {own.get("runAsGroup", pod.get("runAsGroup")), pod.get("fsGroup"), *(pod.get("supplementalGroups") or ())}
+    return {_inherited("runAsGroup", own, pod), pod.get("fsGroup"), *(pod.get("supplementalGroups") or ())}
 
 
 def _ports(case: _Case) -> Iterator[Refusal]:

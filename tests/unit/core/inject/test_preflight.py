@@ -167,7 +167,20 @@ PORTS = "spec.containers[0].ports[0]"
             RESOLVED,
             ("ProxyUid", "spec.securityContext.runAsUser"),
         ),
+        (
+            pod(securityContext={"runAsUser": 1000, "fsGroup": 1337}),
+            RESOLVED,
+            ("ProxyUid", "spec.securityContext.runAsUser"),
+        ),
+        (
+            pod(
+                securityContext={"runAsUser": 1337}, containers=[{**CONTAINER, "securityContext": {"runAsUser": None}}]
+            ),
+            RESOLVED,
+            ("ProxyUid", "spec.securityContext.runAsUser"),
+        ),
         (app(securityContext={"runAsUser": 1000, "runAsGroup": 1000}), RESOLVED, ()),
+        (app(securityContext={"runAsUser": 1001, "runAsGroup": 1337}), RESOLVED, ()),
         (pod(volumes=[{"name": "kagenti-svid", "emptyDir": {}}]), RESOLVED, ("ReservedName", "spec.volumes[0].name")),
         (pod(volumes=[{"name": "kagenti-data", "emptyDir": {}}]), RESOLVED, ()),
         (

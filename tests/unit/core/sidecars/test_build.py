@@ -40,6 +40,14 @@ def test_the_group_stays_whatever_the_proxys_user() -> None:
     assert environment(container("proxy-init", identity=given))["PROXY_UID"] == "2000"
 
 
+def test_only_the_helpers_user_with_their_group_is_exempt() -> None:
+    """Their own traffic, to the identity provider, always passes (spec 05); user 1000 alone is everybody's."""
+    exempt = environment(container("proxy-init"))
+    users = [container(name)["securityContext"] for name in ("spiffe-helper", "kagenti-client-registration")]
+    pairs = {(str(found["runAsUser"]), str(found["runAsGroup"])) for found in users}
+    assert pairs == {(exempt["HELPER_UID"], exempt["HELPER_GID"])} == {("1000", "1337")}
+
+
 def test_authbridge_starts_both_programs_under_the_pods_own_node_id() -> None:
     """The image's entrypoint would give every pod the node id auth-proxy (reference 1.4, 3.3)."""
     envoy = container("envoy-proxy", injection={"tokenExchange": "AuthBridge"})
