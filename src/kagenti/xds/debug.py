@@ -60,6 +60,7 @@ def _snapshot(entry: Entry) -> JSON:
         "layout": entry.key.layout,
         "receipt": entry.key.receipt,
         "streams": len(entry.readers),
+        "pods": sorted({reader.uid for reader in entry.readers}),
         "liveRevision": entry.revision,
         "kept": entry.kept,
         "keys": entry.url,

@@ -23,6 +23,7 @@ class Key:
 class Reader(Protocol):
     """One stream's view of an entry."""
 
+    uid: str
     ready: bool
     changed: Callable[[], None]
 

@@ -123,9 +123,9 @@ class PodRunner:
         process = self._start("app", command, None)
         wait_until(lambda: process.check() is None and "serving" in log.read_text(), 10, process.tail)
 
-    def run_as_app(self, *words: str) -> Sequence[str]:
-        """Returns a command that runs as the app: in the pod's network, hosts and user."""
-        manifest = {"name": "app-command", "securityContext": {"runAsUser": 10001, "runAsGroup": 10001}}
+    def run_as_app(self, *words: str, user: tuple[int, int] = (10001, 10001)) -> Sequence[str]:
+        """Returns a command that runs as the app: in the pod's network and hosts, as this user and group."""
+        manifest = {"name": "app-command", "securityContext": {"runAsUser": user[0], "runAsGroup": user[1]}}
         hosts = "127.0.0.1 localhost\n" + "".join(
             f"{value.format(host=self.network.host4)} {key}\n" for key, value in self._names.items()
         )

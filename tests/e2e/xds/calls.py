@@ -52,11 +52,18 @@ def decoded(text: str) -> JSON:
         return text
 
 
-def call_out(pod: PodRunner, url: str, *, token: str = "", options: tuple[str, ...] = ()) -> Answer:
-    """Sends one request from the pod's app, through the interception."""
+def call_out(
+    pod: PodRunner,
+    url: str,
+    *,
+    token: str = "",
+    options: tuple[str, ...] = (),
+    user: tuple[int, int] = (10001, 10001),
+) -> Answer:
+    """Sends one request from the pod's app, or from another process of the pod, through the interception."""
     words = ["curl", "--silent", "--max-time", "5", "--write-out", "\n%{http_code}", *options, url]
     if token:
         words += ["--header", f"Authorization: Bearer {token}"]
-    done = subprocess.run(pod.run_as_app(*words), capture_output=True, text=True, check=False)
+    done = subprocess.run(pod.run_as_app(*words, user=user), capture_output=True, text=True, check=False)
     text, _, status = done.stdout.rpartition("\n")
     return Answer(int(status or 0), decoded(text), {})

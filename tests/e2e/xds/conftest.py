@@ -105,14 +105,17 @@ def run_pod(xds: Xds, api: ApiClient, cluster: ControlPlane, namespace: str) -> 
             names: dict[str, str] | None = None,
             wait: bool = True,
             change: Callable[[JSON], None] = lambda _: None,
+            client: tuple[str, str] = ("weather", "weather-secret"),
+            prepare: Callable[[PodRunner], None] = lambda _: None,
         ) -> PodRunner:
             manifest = workload("Deployment", namespace, name, labels={"kagenti.io/inject": "enabled"})
             change(manifest)
             answer = api.create(manifest)
             assert answer.ok, answer.message
             pod = pod_of(api, namespace, name)
-            runner = PodRunner(pod, cluster, names={HOST: xds.address, **(names or {})})
+            runner = PodRunner(pod, cluster, names={HOST: xds.address, **(names or {})}, client=client)
             stack.enter_context(runner)
+            prepare(runner)
             runner.intercept()
             runner.start_app(*ports)
             runner.start_envoy()

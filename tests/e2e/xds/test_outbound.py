@@ -1,60 +1,45 @@
-"""Outbound traffic of a real pod's app: exchanged tokens where a rule says so, policy where none does, live."""
+"""Outbound requests of a real pod's app: a token for the rule's audience to the rule's host, and to nobody else."""
 
-import http.server
-import json
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jwt
 import pytest
 
-from tests.e2e.admission.manifests import runtime
 from tests.e2e.api_client import ApiClient
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.pod_runner import PodRunner
 from tests.e2e.xds.calls import Answer, call_out
+from tests.e2e.xds.servers import Seen, echoing
+from tests.e2e.xds.settings import apply_runtime, outbound, rule
 from tests.oidc import Oidc
 
-JSON = Any  # a setting of an AgentRuntime
-TOOL, OTHER = "tool.tools.svc", "elsewhere.tools.svc"
+JSON = Any  # claims of a token
+TOOL, OTHER, ALIKE = "tool.tools.svc", "elsewhere.tools.svc", "toolxtools.svc"
+TOOL_RULE = rule(TOOL, "tool", "tool-scope")
 
 
-@pytest.fixture(scope="module")
-def tools(node: str) -> Iterator[int]:
-    """A server on the node's address that says what reached it; yields its port."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps({"host": self.headers["Host"], "authorization": self.headers.get("Authorization", "")})
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing: tokens pass here."""
-
-    server = http.server.ThreadingHTTPServer((node, 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
+@pytest.fixture
+def tools(node: str) -> Iterator[Seen]:
+    """A server on the node's address that says what reached it."""
+    with echoing(node) as seen:
+        yield seen
 
 
 @pytest.fixture
 def app(run_pod: Callable[..., PodRunner], node: str) -> PodRunner:
-    """A running pod whose app knows the tool and another host, both at the node."""
-    return run_pod(names={TOOL: node, OTHER: node})
+    """A running pod whose app knows the tool and others, all at the node, and one at another address."""
+    return run_pod(names={TOOL: node, OTHER: node, ALIKE: node, "thief.tools.svc": "{host}"})
 
 
-def outbound(**fields: JSON) -> JSON:
-    """Returns the spec of an AgentRuntime with these outbound settings."""
-    return {"identity": {"outbound": fields}}
+@pytest.fixture
+def mine(idp: Oidc) -> str:
+    """A caller's token that the workload's client may exchange."""
+    return idp.token(aud="weather", azp="weather")
 
 
 def claims(answer: Answer) -> JSON:
     """Returns the claims of the token that reached the tool."""
-    import jwt
-
     token = answer.body["authorization"].removeprefix("Bearer ")
     return jwt.decode(token, options={"verify_signature": False})
 
@@ -67,62 +52,97 @@ def until(call: Callable[[], Answer], right: Callable[[Answer], bool]) -> Answer
         seen[:] = [call()]
         return right(seen[0])
 
-    wait_until(holds, 10, lambda: f"last answer {seen[0].status}: {str(seen[0].body)[:200]}")
+    wait_until(holds, 15, lambda: f"last answer {seen[0].status}: {str(seen[0].body)[:200]}")
     return seen[0]
 
 
+def exchanged(answer: Answer) -> bool:
+    """Whether the request went through with a token of ours."""
+    return answer.status == 200 and "azp" in claims(answer) and claims(answer)["aud"] != "weather"
+
+
 def test_a_rule_makes_the_next_call_carry_an_exchanged_token(
-    app: PodRunner, api: ApiClient, namespace: str, idp: Oidc, tools: int
+    app: PodRunner, api: ApiClient, namespace: str, idp: Oidc, tools: Seen, mine: str
 ) -> None:
-    """Before: the caller's own token. After: one for the rule's audience, cached; another host keeps the caller's."""
-    mine = idp.token(aud="weather", azp="weather")
+    """Cached: one exchange for two calls. Each rule has its own, an unlisted host and a similar name the caller's."""
 
     def call(host: str = TOOL) -> Answer:
-        return call_out(app, f"http://{host}:{tools}/", token=mine)
+        return call_out(app, f"http://{host}:{tools.port}/", token=mine)
 
-    before = call()
-    assert (before.status, before.body["authorization"]) == (200, f"Bearer {mine}")
-    rule = {"match": {"host": TOOL}, "target": {"audience": "tool", "scopes": ["tool-scope"]}}
-    spec = outbound(tokenExchange={"destinationRules": [rule]})
-    assert api.create(runtime(namespace, "weather", kind="Deployment", target="weather", **spec)).ok
-    after = until(call, lambda answer: answer.status == 200 and answer.body["authorization"] != f"Bearer {mine}")
+    assert call().body["authorization"] == f"Bearer {mine}"
+    apply_runtime(api, namespace, outbound(TOOL_RULE))
+    before = len(idp.token_requests())
+    after = until(call, exchanged)
     assert (claims(after)["aud"], claims(after)["sub"]) == ("tool", "alice")
-    exchanges = len(idp.token_requests())
-    assert claims(call())["aud"] == "tool"
-    assert len(idp.token_requests()) == exchanges
-    assert call(OTHER).body["authorization"] == f"Bearer {mine}"
-    forged = call_out(app, f"http://{OTHER}:{tools}/", token=mine, options=("--header", f"Host: {TOOL}:{tools}"))
-    assert forged.status != 200 or forged.body["host"].startswith(TOOL)
+    assert call().body == after.body
+    form = idp.token_requests()[-1].form
+    assert (form["audience"], form["scope"], form["subject_token"]) == ("tool", "tool-scope", mine)
+    assert len(idp.token_requests()) == before + 1
+    for host in (OTHER, ALIKE):
+        assert call(host).body["authorization"] == f"Bearer {mine}"
+    apply_runtime(api, namespace, outbound(TOOL_RULE, rule(OTHER, "other", "other-scope")))
+    assert claims(until(lambda: call(OTHER), exchanged))["aud"] == "other"
+    assert len(idp.token_requests()) == before + 2
+    assert (claims(call())["aud"], call(ALIKE).body["authorization"]) == ("tool", f"Bearer {mine}")
 
 
-def test_deny_closes_what_no_rule_lists(app: PodRunner, api: ApiClient, namespace: str, tools: int) -> None:
-    """An unlisted host is answered 403, at once and live; a listed one passes; TLS and raw TCP get nowhere."""
-    passing = {"match": {"host": TOOL}, "action": "Passthrough"}
-    spec = outbound(defaultPolicy="Deny", tokenExchange={"destinationRules": [passing]})
-    assert call_out(app, f"http://{OTHER}:{tools}/").status == 200
-    assert api.create(runtime(namespace, "weather", kind="Deployment", target="weather", **spec)).ok
-    denied = until(lambda: call_out(app, f"http://{OTHER}:{tools}/"), lambda answer: answer.status == 403)
-    assert "Bearer" not in str(denied.body)
-    assert call_out(app, f"http://{TOOL}:{tools}/").status == 200
-    assert call_out(app, f"https://{OTHER}:{tools}/", options=("--insecure",)).status == 0
-    assert call_out(app, f"telnet://{OTHER}:{tools}", options=("--max-time", "2")).status == 0
+def test_a_forged_host_carries_no_token_elsewhere(
+    app: PodRunner, api: ApiClient, namespace: str, tools: Seen, mine: str
+) -> None:
+    """Whoever dials a thief under the tool's name reaches the tool: Envoy resolves the rule's own host."""
+    apply_runtime(api, namespace, outbound(TOOL_RULE))
+    until(lambda: call_out(app, f"http://{TOOL}:{tools.port}/", token=mine), exchanged)
+    with echoing(app.network.host4, tools.port) as thief:
+        where = f"http://thief.tools.svc:{tools.port}/"
+        assert call_out(app, where).body["at"] == thief.address, "the thief cannot be reached at all"
+        thief.requests.clear()
+        for host in (f"{TOOL}:{tools.port}", TOOL.upper() + f":{tools.port}"):
+            answer = call_out(app, where, token=mine, options=("--header", f"Host: {host}"))
+            assert (answer.status, answer.body["at"], claims(answer)["aud"]) == (200, tools.address, "tool")
+        resolved = ("--resolve", f"{TOOL}:{tools.port}:{thief.address}")
+        assert call_out(app, f"http://{TOOL}:{tools.port}/", token=mine, options=resolved).body["at"] == tools.address
+        assert thief.requests == []
+
+
+def test_exchange_as_the_default_policy(app: PodRunner, api: ApiClient, namespace: str, tools: Seen, mine: str) -> None:
+    """A host that nothing names gets a token for the default target; a rule still has its own."""
+    target = {"audience": "other", "scopes": ["other-scope"]}
+    apply_runtime(api, namespace, outbound(TOOL_RULE, policy="Exchange", defaultTarget=target))
+    unlisted = until(lambda: call_out(app, f"http://{OTHER}:{tools.port}/", token=mine), exchanged)
+    assert claims(unlisted)["aud"] == "other"
+    assert claims(call_out(app, f"http://{TOOL}:{tools.port}/", token=mine))["aud"] == "tool"
+
+
+def test_a_caller_without_a_token(app: PodRunner, api: ApiClient, namespace: str, tools: Seen) -> None:
+    """By the rule's onMissingToken: 401 with the reason, or the workload's own token."""
+
+    def call() -> Answer:
+        return call_out(app, f"http://{TOOL}:{tools.port}/")
+
+    apply_runtime(api, namespace, outbound({**TOOL_RULE, "onMissingToken": "Deny"}))
+    refused = until(call, lambda answer: answer.status == 401)
+    assert "TokenMissing" in str(refused.body)
+    apply_runtime(api, namespace, outbound({**TOOL_RULE, "onMissingToken": "ClientCredentials"}))
+    own = until(call, lambda answer: answer.status == 200)
+    assert (claims(own)["sub"], claims(own)["aud"]) == ("service-account-weather", "tool")
 
 
 def test_without_a_registration_nothing_is_exchanged(
-    app: PodRunner, api: ApiClient, namespace: str, idp: Oidc, tools: int
+    app: PodRunner, api: ApiClient, namespace: str, tools: Seen, mine: str
 ) -> None:
     """503 and a sentence until the client id appears; never the caller's token."""
     shared = app.volumes.folder("kagenti-shared")
     client = (shared / "client-id.txt").read_text()
     (shared / "client-id.txt").unlink()
-    rule = {"match": {"host": TOOL}, "target": {"audience": "tool", "scopes": ["tool-scope"]}}
-    spec = outbound(tokenExchange={"destinationRules": [rule]})
-    assert api.create(runtime(namespace, "weather", kind="Deployment", target="weather", **spec)).ok
+    apply_runtime(api, namespace, outbound(TOOL_RULE))
 
     def call() -> Answer:
-        return call_out(app, f"http://{TOOL}:{tools}/", token=idp.token(aud="weather", azp="weather"))
+        return call_out(app, f"http://{TOOL}:{tools.port}/", token=mine)
 
     waiting = until(call, lambda answer: answer.status == 503)
     assert "NotRegistered" in str(waiting.body)
+    reached = len(tools.requests)
+    assert call().status == 503
+    assert len(tools.requests) == reached
     (shared / "client-id.txt").write_text(client)
     assert claims(until(call, lambda answer: answer.status == 200))["aud"] == "tool"
