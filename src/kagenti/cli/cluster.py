@@ -1,6 +1,7 @@
 """What the commands read of a cluster: objects of ours, namespaces, top owners, and one object by kind and name."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -35,17 +36,26 @@ class PatientClient(KubeClient):
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
         content_type: str = "",
+        accept: str = "application/json",
         timeout: float = DEFAULT_TIMEOUT,
     ) -> bytes:
         """Returns the body of a 2xx answer, as KubeClient does, after ten retries at most."""
+        asked = functools.partial(
+            super().request,
+            method,
+            path,
+            params=params,
+            body=body,
+            content_type=content_type,
+            accept=accept,
+            timeout=timeout,
+        )
         for _ in range(_RETRIES):
             try:
-                return await super().request(
-                    method, path, params=params, body=body, content_type=content_type, timeout=timeout
-                )
+                return await asked()
             except errors.TooManyRequests as problem:
                 await asyncio.sleep(1.0 if problem.retry_after is None else min(problem.retry_after, _LONGEST))
-        return await super().request(method, path, params=params, body=body, content_type=content_type, timeout=timeout)
+        return await asked()
 
 
 def session(kubeconfig: str, work: Callable[[KubeClient], Awaitable[_Result]]) -> _Result:

@@ -195,6 +195,7 @@ class KubeClient:
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
         content_type: str = "",
+        accept: str = "application/json",
         timeout: float = DEFAULT_TIMEOUT,
     ) -> bytes:
         """Returns the body of a 2xx answer within ``timeout`` seconds; raises the ClusterError that the answer means."""
@@ -205,7 +206,7 @@ class KubeClient:
                 self._connection.server + path,
                 params=params,
                 data=body,
-                headers=self._headers("application/json", content_type),
+                headers=self._headers(accept, content_type),
                 timeout=aiohttp.ClientTimeout(total=timeout),
             ) as answer:
                 text = await answer.read()
@@ -219,10 +220,15 @@ class KubeClient:
             ) from problem
 
     async def get(
-        self, path: str, *, params: Mapping[str, str] | None = None, timeout: float = DEFAULT_TIMEOUT
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        accept: str = "application/json",
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> bytes:
-        """Returns the body of a GET."""
-        return await self.request("GET", path, params=params, timeout=timeout)
+        """Returns the body of a GET; ``accept`` is for what is no object of Kubernetes."""
+        return await self.request("GET", path, params=params, accept=accept, timeout=timeout)
 
     async def post(self, path: str, body: JSON, *, timeout: float = DEFAULT_TIMEOUT) -> bytes:
         """Returns the body of the answer to a POST of one object."""

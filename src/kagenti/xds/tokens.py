@@ -23,6 +23,7 @@ JSON = Any  # claims as they stand in a token
 JWKS_PATH: Final = "/openid/v1/jwks"
 """Where an API server publishes its keys (Kubernetes: "Service account issuer discovery")."""
 
+_JWK_SET: Final = "application/jwk-set+json"  # RFC 7517 section 8.5.2; an API server answers application/json with 406
 # An API server's key is rotated by people; a withdrawn one is forgotten after five minutes at the latest.
 _MOST_AGE: Final = 300.0
 _LEAST_AGE: Final = 10.0  # seconds between two fetches, whatever kids callers make up
@@ -36,8 +37,8 @@ _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 class Get(Protocol):
     """Reads one path as raw bytes; raises ClusterError."""
 
-    async def get(self, path: str, *, timeout: float) -> bytes:
-        """Returns the body."""
+    async def get(self, path: str, *, accept: str, timeout: float) -> bytes:
+        """Returns the body, of that media type."""
 
 
 class Unverifiable(Exception):  # an answer, not a fault: somebody else may know better
@@ -84,7 +85,7 @@ class ClusterKeys:
             self._asked_at = self._now()
             self.fetches += 1
             try:
-                self._keys = _by_id(await self._client.get(JWKS_PATH, timeout=_BUDGET))
+                self._keys = _by_id(await self._client.get(JWKS_PATH, accept=_JWK_SET, timeout=_BUDGET))
             except (errors.ClusterError, orjson.JSONDecodeError, jwt.PyJWTError) as error:
                 self._say(f"the cluster's keys cannot be read: {type(error).__name__}")
             else:

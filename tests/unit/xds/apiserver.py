@@ -60,6 +60,8 @@ class ApiServer:
         kind = LISTED.get(request.path)
         if kind is None:
             found = self.reads.get(request.path)
+            if request.path.startswith("/openid/") and request.headers["Accept"] != "application/jwk-set+json":
+                return web.json_response({"message": "only application/jwk-set+json is served"}, status=406)
             return web.json_response(found or {"message": "not found"}, status=200 if found else 404)
         if "sendInitialEvents" in request.query:
             return web.json_response({"message": "no streamed lists here"}, status=400)
