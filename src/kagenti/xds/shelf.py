@@ -48,6 +48,13 @@ class Entry:
     asked: Asked = field(default_factory=lambda: Asked(()))
 
     @property
+    def waiting(self) -> str:
+        """Why its proxies do not have all of what is meant for them; empty when they may."""
+        if self.kept or self.snapshot is None or not self.snapshot.withheld:
+            return self.kept
+        return f"no keys have come from {self.url} yet, and no token is accepted without them; /debug/keys says why"
+
+    @property
     def state(self) -> tuple[Snapshot | None, str, str]:
         """What its proxies are judged by."""
         return self.snapshot, self.kept, self.revision

@@ -88,12 +88,12 @@ class Snapshots:
         self._detach(subscription)
 
     def desired(self, uid: str) -> tuple[str, str]:
-        """Returns the revision of the snapshot that a pod should have, and why it is not the newest; empty for none."""
+        """Returns the revision of the snapshot that a pod should have, and why it is not the newest, or not whole."""
         for subscription in self._subscriptions.get(uid, ()):
             entry = subscription.entry
             if entry is None:
                 return "", subscription.fault
-            return entry.snapshot.revision if entry.snapshot is not None else "", entry.kept
+            return entry.snapshot.revision if entry.snapshot is not None else "", entry.waiting
         return "", ""
 
     def revision(self, workload: WorkloadRef) -> str:

@@ -296,9 +296,11 @@ class TestKeys:
             first = await stream.given()
             assert stream.snapshot is not None
             assert {name for _, name in stream.snapshot.withheld} == {"jwt"}
+            assert "no keys have come from http://keycloak." in bench.snapshots.desired("pod-1")[1]
             bench.keys.put(KEYS)
             second = await stream.another(first)
             assert stream.snapshot.withheld == frozenset()
+            assert bench.snapshots.desired("pod-1")[1] == ""
             bench.keys.put('{"keys":[{"kty":"OKP"}]}')
             await stream.another(second)
 
