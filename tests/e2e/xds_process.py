@@ -1,15 +1,25 @@
 """The process ``kagenti xds`` as the chart runs it: under its rendered account, with a certificate of the installation's CA."""
 
+import json
 import signal
 import sys
 import urllib.error
 import urllib.request
+from typing import Any
 
 from tests.e2e.installed import RELEASE_NAMESPACE, Installed, free_port
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 
 HOST = f"kagenti-xds.{RELEASE_NAMESPACE}.svc"
+
+
+def _body(url: str) -> str | None:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # our own process
+            return str(answer.read().decode())
+    except (urllib.error.URLError, OSError):
+        return None
 
 
 class Xds:
@@ -57,11 +67,11 @@ class Xds:
 
     def page(self, path: str) -> str | None:
         """Returns the body of a 200 answer of the status port, else None."""
-        try:
-            with urllib.request.urlopen(f"http://{self.address}:{self.status_port}{path}", timeout=2) as answer:
-                return str(answer.read().decode())
-        except (urllib.error.URLError, OSError):
-            return None
+        return _body(f"http://{self.address}:{self.status_port}{path}")
+
+    def debug(self, page: str) -> Any:  # Any: JSON
+        """Returns a page of ``/debug``, decoded."""
+        return json.loads(_body(f"http://127.0.0.1:{self.debug_port}/debug/{page}") or "[]")
 
     def stop(self) -> None:
         """Ends the process politely."""

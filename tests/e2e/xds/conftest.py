@@ -101,6 +101,7 @@ def run_pod(xds: Xds, api: ApiClient, cluster: ControlPlane, namespace: str) -> 
         def run(
             name: str = "weather",
             *,
+            within: str = namespace,
             ports: tuple[int | str, ...] = (8081,),
             names: dict[str, str] | None = None,
             wait: bool = True,
@@ -108,11 +109,11 @@ def run_pod(xds: Xds, api: ApiClient, cluster: ControlPlane, namespace: str) -> 
             client: tuple[str, str] = ("weather", "weather-secret"),
             prepare: Callable[[PodRunner], None] = lambda _: None,
         ) -> PodRunner:
-            manifest = workload("Deployment", namespace, name, labels={"kagenti.io/inject": "enabled"})
+            manifest = workload("Deployment", within, name, labels={"kagenti.io/inject": "enabled"})
             change(manifest)
             answer = api.create(manifest)
             assert answer.ok, answer.message
-            pod = pod_of(api, namespace, name)
+            pod = pod_of(api, within, name)
             runner = PodRunner(pod, cluster, names={HOST: xds.address, **(names or {})}, client=client)
             stack.enter_context(runner)
             prepare(runner)

@@ -4,8 +4,11 @@ from typing import Any
 
 from tests.e2e.admission.manifests import runtime
 from tests.e2e.api_client import ApiClient
+from tests.e2e.plane.waiting import wait_until
 
 JSON = Any  # settings and statuses
+OURS = (("AgentRuntime", "weather"), ("AgentRuntimeConfig", "default"), ("AgentRuntimeClusterConfig", "default"))
+"""What has a status of propagation: kind and name of the tests' own objects."""
 
 
 def rule(host: str, audience: str = "", scope: str = "", **fields: JSON) -> JSON:
@@ -35,3 +38,25 @@ def propagation(api: ApiClient, kind: str, namespace: str, name: str) -> tuple[d
     entries = status.get("propagation") or [{}]
     conditions = [found for found in status.get("conditions") or () if found["type"] == "ConfigPropagated"]
     return entries[0], conditions[0] if conditions else {}
+
+
+def awaited(
+    api: ApiClient, namespace: str, expected: tuple[str, str], *, kinds: Any = OURS[:2], **counts: int
+) -> dict[str, JSON]:
+    """Waits until all these objects have the condition and counts; returns the first one's entry and message."""
+    found: dict[str, JSON] = {}
+
+    def holds() -> bool:
+        for kind, name in reversed(kinds):
+            within = "" if kind == "AgentRuntimeClusterConfig" else namespace
+            entry, condition = propagation(api, kind, within, name)
+            found.clear()
+            found.update(entry | {"message": condition.get("message", ""), "kind": kind, "condition": condition})
+            if (condition.get("status"), condition.get("reason")) != expected:
+                return False
+            if any(entry.get(key) != count for key, count in counts.items()):
+                return False
+        return True
+
+    wait_until(holds, 20, lambda: str(found))
+    return found
