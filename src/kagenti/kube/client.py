@@ -5,8 +5,8 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -176,16 +176,19 @@ class KubeClient:
             self._token, self._token_read = path.read_text().strip(), time.monotonic()
         return self._token
 
-    def stream(self, path: str, params: Mapping[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Opens a GET whose body is read as it comes; the caller bounds the waiting."""
+    @asynccontextmanager
+    async def stream(self, path: str, params: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Opens a GET whose body is read as it comes; the caller bounds the waiting, and may leave before its end."""
         session = self._require_session()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=DEFAULT_TIMEOUT)
-        return session.get(
+        async with session.get(
             self._connection.server + path,
             params=params,
             headers=self._headers("application/json", ""),
             timeout=timeout,
-        )
+        ) as answer:
+            with _dropped_if_left(answer):
+                yield answer
 
     async def request(
         self,
@@ -209,7 +212,8 @@ class KubeClient:
                 headers=self._headers(accept, content_type),
                 timeout=aiohttp.ClientTimeout(total=timeout),
             ) as answer:
-                text = await answer.read()
+                with _dropped_if_left(answer):
+                    text = await answer.read()
                 if answer.status >= 300:  # HTTP: not a success
                     raise refusal(answer.status, text, what=f"{method} {path}", headers=answer.headers)
                 return text
@@ -260,6 +264,21 @@ class KubeClient:
         if self._session is None:
             raise errors.Defect("KubeClient is used outside its async with block")
         return self._session
+
+
+@contextmanager
+def _dropped_if_left(answer: aiohttp.ClientResponse) -> Iterator[None]:
+    """Ends the connection of an answer that is left before its end, without waiting for the peer.
+
+    Closing would first exchange TLS shutdowns, which a peer may never answer, and which nobody waits for: aiohttp
+    forgets a connection that it does not keep.
+    """
+    try:
+        yield
+    finally:
+        connection = answer.connection  # None once the body has been read to its end
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
 
 
 _BY_STATUS: Final[Mapping[int, type[errors.ClusterError]]] = {
