@@ -5,6 +5,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 ARGS   ?=
 MODE   ?= both
+export PYTHONDONTWRITEBYTECODE :=  # set on some machines, it makes Python compile and pytest rewrite everything at each start
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test unit e2e check crds bench plane binaries lock wheel clean

@@ -4,6 +4,9 @@
 speaks of: ``make unit ARGS="--hypothesis-profile thorough"``.
 """
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
 
@@ -16,3 +19,18 @@ settings.load_profile("quick")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds ``--update-golden``."""
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files from what the code does")
+
+
+def pytest_collection_finish() -> None:
+    """Takes what is loaded out of the collector's sight: a process under test that collects walks its own objects only."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Gives the collector's settings back that a served process changes, and keeps what a test leaks collectable."""
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    thresholds = gc.get_threshold()
+    yield
+    gc.set_threshold(*thresholds)

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator
-from ruamel.yaml import YAML
 
 from kagenti import __version__
+from tests.documents import documents
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "kagenti"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
-VALUES = YAML(typ="safe").load((CHART / "values.yaml").read_text())
+[VALUES] = documents((CHART / "values.yaml").read_text())
 # Functions of helm whose result differs from one rendering to the next, or from one cluster to the next.
 UNREPEATABLE = ("rand", "genCA", "genSelf", "genSigned", "genPrivateKey", "uuidv4", "now", "lookup", "getHostByName")
 
@@ -77,6 +77,6 @@ def test_rendering_is_repeatable(name: str) -> None:
 
 def test_versions_are_those_of_the_program() -> None:
     """One release, one version; and the Kubernetes that the sidecars need."""
-    chart = YAML(typ="safe").load((CHART / "Chart.yaml").read_text())
+    [chart] = documents((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
     assert chart["kubeVersion"] == ">=1.32.0-0"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from tests.documents import documents
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT / "tests" / "unit" / "data" / "crds"
@@ -16,8 +16,11 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 
 def load(path: Path) -> list[JSON]:
     """Returns the documents of a file that are of our kinds."""
-    found = YAML(typ="safe", pure=True).load_all(path.read_text())
-    return [document for document in found if document and document["apiVersion"].startswith("kagenti.io/")]
+    return [
+        document
+        for document in documents(path.read_text())
+        if document and document["apiVersion"].startswith("kagenti.io/")
+    ]
 
 
 def expected(path: Path) -> str:

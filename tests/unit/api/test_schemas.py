@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_snake
-from ruamel.yaml import YAML
 
 from kagenti.cli.schemas import Validator
 from kagenti.core.selfchecks import check_object
 from kagenti.core.settings.layer import parse_layer, whole
 from kagenti_api.v1alpha1 import KINDS
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
+from tests.documents import documents
 from tests.unit.api.manifests import EXAMPLES, INVALID, ROOT, VALID, expected, load
 
 JSON = Any  # a raw manifest, or a schema node
 CRDS = {
     crd["spec"]["names"]["kind"]: crd
-    for crd in (YAML(typ="safe").load(path.read_text()) for path in (ROOT / "generated" / "crds").glob("*.yaml"))
+    for crd in (documents(path.read_text())[0] for path in (ROOT / "generated" / "crds").glob("*.yaml"))
 }
 SCHEMAS = {kind: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for kind, crd in CRDS.items()}
 MODELS: dict[str, type[BaseModel]] = {kind.__name__: kind for kind in KINDS}

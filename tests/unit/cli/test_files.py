@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
+from tests.documents import documents
 from tests.unit.cli.conftest import Done
 
 JSON = Any  # a manifest
@@ -18,7 +18,7 @@ MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\n"
 
 def kinds(text: str) -> list[str]:
     """Returns the kinds of the documents of a stream."""
-    return [found["kind"] for found in YAML(typ="safe").load_all(text) if found]
+    return [found["kind"] for found in documents(text) if found]
 
 
 @pytest.mark.parametrize("command", ["inject", "uninject"])

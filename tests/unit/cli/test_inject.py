@@ -6,9 +6,9 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from ruamel.yaml import YAML
 
 from kagenti.core.admission.pods import mutate_pod
+from tests.documents import documents
 from tests.unit.cli.conftest import Done
 from tests.unit.core.admission.cluster import DEPLOYMENT, NOW, Cluster, context, layers, request
 
@@ -43,11 +43,6 @@ NOW_ARGUMENTS = ("--now", "2026-11-24T12:00:00Z", "-n", "team1")
 
 Run = Callable[..., Done]
 Write = Callable[[str], str]
-
-
-def documents(text: str) -> list[JSON]:
-    """Returns the documents of a text."""
-    return list(YAML(typ="safe").load_all(text))
 
 
 def names(pod: JSON) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import orjson
 import pytest
-from ruamel.yaml import YAML
 
+from tests.documents import documents
 from tests.unit.cli.conftest import Done
 
 Run = Callable[..., Done]
@@ -188,7 +188,7 @@ def test_a_custom_kind_in_files(decided: Callable[..., str]) -> None:
 def test_explain_as_yaml_says_what_json_says(kagenti: Run, written: Write) -> None:
     """One answer, three forms."""
     arguments = ("explain", "weather", "-n", "team1", "-f", written(deployment(template=ON)), "-o")
-    assert YAML(typ="safe").load(kagenti(*arguments, "yaml").out) == orjson.loads(kagenti(*arguments, "json").out)
+    assert documents(kagenti(*arguments, "yaml").out) == [orjson.loads(kagenti(*arguments, "json").out)]
 
 
 @pytest.mark.parametrize("kind", ["Namespace", "Job", "ReplicaSet"])

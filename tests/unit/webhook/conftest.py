@@ -2,13 +2,12 @@
 
 import asyncio
 import datetime
-import gc
 import io
 import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -257,12 +256,8 @@ def running(tmp_path: Path, authority: Authority) -> Callable[..., Running]:
 
 
 @pytest.fixture(autouse=True)
-def collector() -> Iterator[None]:
-    """Gives the process-wide collector settings back that a served process changes."""
-    thresholds = gc.get_threshold()
-    yield
-    gc.set_threshold(*thresholds)
-    gc.unfreeze()
+def _collector(collector: None) -> None:
+    """Every test here may serve a process."""
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -2,10 +2,9 @@
 
 import asyncio
 import datetime
-import gc
 import io
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from kagenti.xds.config import XdsConfig
 from kagenti.xds.process import Process
 from tests.unit.webhook.conftest import FakeFeed, make_authority
 from tests.unit.xds.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("collector")
 
 AUTHORITY = make_authority()
 
@@ -111,15 +112,6 @@ class Running:
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
-
-
-@pytest.fixture(autouse=True)
-def collector() -> Iterator[None]:
-    """Gives the process-wide collector settings back that a served process changes."""
-    thresholds = gc.get_threshold()
-    yield
-    gc.set_threshold(*thresholds)
-    gc.unfreeze()
 
 
 @asynccontextmanager

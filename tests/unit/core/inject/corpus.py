@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from yaml import YAMLError
+
+from tests.documents import documents
 
 JSON = Any  # a raw manifest
 
@@ -33,11 +34,11 @@ def read(folder: Path) -> list[Found]:
 def _file(path: Path) -> Iterator[Found]:
     name = f"{path.parent.name}/{path.name}"
     try:
-        documents = list(YAML(typ="safe").load_all(path.read_text()))
+        found = documents(path.read_text())
     except YAMLError:
         yield Found(name, fault="not YAML")
         return
-    for number, document in enumerate(item for top in documents for item in _items(top)):
+    for number, document in enumerate(item for top in found for item in _items(top)):
         yield _pod(f"{name}#{number}", document)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from kagenti import __version__
@@ -18,6 +17,7 @@ from kagenti.cli import app, catalogue, manifests
 from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.core.installation import Installation
 from kagenti.core.workload import Subject, subject_of
+from tests.documents import documents
 
 JSON = Any  # a manifest
 
@@ -62,7 +62,7 @@ def test_injection_is_what_the_golden_file_says(case: str, request: pytest.Fixtu
     assert golden.exists(), "no golden file: run pytest --update-golden and read what it wrote"
     if case in BYTE_FOR_BYTE:
         assert printed(given) == golden.read_text()
-    assert injected(given) == list(YAML(typ="safe").load_all(golden.read_text()))
+    assert injected(given) == documents(golden.read_text())
 
 
 def test_there_is_a_pair_for_every_file() -> None:
