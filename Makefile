@@ -24,8 +24,8 @@ binaries: install       ## build (once) or find the control plane's programs and
 demo: install binaries  ## show the main job on a real API server; ARGS=--once ends by itself, MODE=label|cr|both
 	@$(PY) -m scripts.demo --mode $(MODE) $(ARGS)
 
-unit: install           ## unit tests only
-	@$(PY) -m pytest tests/unit $(ARGS)
+unit: install           ## unit tests only, one process per core
+	@$(PY) -m pytest -n auto tests/unit $(ARGS)
 
 e2e: install binaries   ## end-to-end tests on a real control plane
 	@$(PY) -m pytest tests/e2e $(ARGS)

@@ -68,13 +68,15 @@ class Client:
             self._call.cancel()
             await asyncio.wait({self._task})
 
-    async def ended(self, timeout: float = 5.0) -> tuple[grpc.StatusCode, str]:
+    async def ended(self, timeout: float = 30.0) -> tuple[grpc.StatusCode, str]:
         """Returns code and details of a stream that the server ended."""
         await self.until(lambda: self.status is not None, timeout)
         assert self.status is not None
         return self.status
 
-    async def refusal(self, channel: grpc.aio.Channel, token: str, timeout: float = 5.0) -> tuple[grpc.StatusCode, str]:
+    async def refusal(
+        self, channel: grpc.aio.Channel, token: str, timeout: float = 30.0
+    ) -> tuple[grpc.StatusCode, str]:
         """Opens a stream that the server ends, and returns what the server said.
 
         Where grpc.aio still writes while the stream ends it may lose the server's status and report one of its own.
@@ -86,7 +88,7 @@ class Client:
                 break
         return status
 
-    async def until(self, condition: Callable[[], bool], timeout: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], timeout: float = 30.0) -> None:
         """Waits until a condition holds, looking at it after each reply."""
         async with asyncio.timeout(timeout):
             while not condition():

@@ -242,7 +242,7 @@ class Running:
         await eventually(lambda: self.process.readiness().ready)
 
 
-async def eventually(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], object], *, seconds: float = 30.0) -> None:
     """Waits until the condition holds; fails at the deadline."""
     async with asyncio.timeout(seconds):
         while not condition():  # conditions of other people's state have no event

@@ -183,7 +183,7 @@ async def test_handing_over(tmp_path: Path) -> None:
         assert (status, orjson.loads(text)["missing"]) == (503, ["shutting down"])
         await eventually(lambda: running.publisher.withdrawn)
         running.server.gate.set()
-        assert await asyncio.wait_for(task, 10) == 0
+        assert await asyncio.wait_for(task, 30) == 0
         assert running.publisher.withdrawn == [(0.5, False)]
         assert running.server.stopped == [0.5, 0]
 
@@ -200,7 +200,7 @@ async def _return() -> None:
 async def test_a_dead_part_ends_the_process(tmp_path: Path, part: Callable[[], Any]) -> None:
     """Exit code 1 and a line that names it: policy must not be held back unseen."""
     async with _running(tmp_path, parts=[("snapshots", part)]) as (running, task):
-        assert await asyncio.wait_for(task, 10) == 1
+        assert await asyncio.wait_for(task, 30) == 1
         (line,) = [line for line in running.logged if line["level"] == "critical"]
         assert line["part"] == "snapshots"
 
@@ -209,7 +209,7 @@ async def test_a_dead_writer_or_cache_does_too(tmp_path: Path) -> None:
     """Each of the process's own tasks is watched."""
     async with _running(tmp_path / "a") as (running, task):
         running.publisher.die.set()
-        assert await asyncio.wait_for(task, 10) == 1
+        assert await asyncio.wait_for(task, 30) == 1
     async with _running(tmp_path / "b") as (running, task):
         running.feed.die.set()
-        assert await asyncio.wait_for(task, 10) == 1
+        assert await asyncio.wait_for(task, 30) == 1

@@ -96,8 +96,8 @@ async def test_nobody_without_a_pods_token(tmp_path: Path, text: str, said: str)
     """UNAUTHENTICATED with a reason, and no resource at all."""
     async with plane(tmp_path) as found:
         found.api.reads["/apis/authentication.k8s.io/v1/tokenreviews"] = {"status": {"authenticated": False}}
-        envoy = found.envoy(text)
-        code, details = await envoy.ended()
+        envoy = Client(node_id="team1/weather-1/pod-1")
+        code, details = await envoy.refusal(found.channel, text)
         assert (code, said in details, envoy.resources) == (grpc.StatusCode.UNAUTHENTICATED, True, 0)
 
 
@@ -109,8 +109,8 @@ async def test_nobody_elses_snapshot(tmp_path: Path) -> None:
         target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "payroll"}
         secret = {"identity": {"inbound": {"validation": {"audience": "https://payroll.example"}}}}
         found.api.put("AgentRuntime", "payroll", namespace="team1", spec={"targetRef": target} | secret)
-        forged = found.envoy(node_id="team1/payroll-1/pod-2")
-        assert (await forged.ended())[0] == grpc.StatusCode.UNAUTHENTICATED
+        forged = Client(node_id="team1/payroll-1/pod-2")
+        assert (await forged.refusal(found.channel, live_token()))[0] == grpc.StatusCode.UNAUTHENTICATED
         mine = found.envoy()
         await mine.until(lambda: bool(_inbound(mine)))
         assert b"https://payroll.example" not in _inbound(mine)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def eventually(condition: Callable[[], object], *, seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], object], *, seconds: float = 30.0) -> None:
     """Waits until the condition holds; fails at the deadline."""
     async with asyncio.timeout(seconds):
         while not condition():  # conditions of other people's state have no event

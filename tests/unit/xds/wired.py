@@ -109,4 +109,4 @@ async def plane(folder: Path, *, keys: str = KEYS) -> AsyncIterator[Plane]:
             finally:
                 await made.channel.close()
                 stop.set()
-                assert await asyncio.wait_for(task, 10) == 0
+                assert await asyncio.wait_for(task, 30) == 0
