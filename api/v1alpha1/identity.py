@@ -161,12 +161,20 @@ class UpstreamTls(Model):
 class DestinationRule(Model):
     """What happens to requests to one destination."""
 
+    RULES: ClassVar[tuple[Cel, ...]] = (
+        Cel(
+            "(has(self.action) && self.action != 'Exchange') || has(self.target)",
+            "action Exchange, which is also the default, needs target.audience: the audience to ask a token for",
+            ".target",
+        ),
+    )
+
     match: RuleMatch
     """Which destination."""
     action: Literal["Exchange", "Passthrough", "Deny"] | None = None
     """What is done; absent means Exchange."""
     target: RuleTarget | None = None
-    """The token asked for, with action Exchange."""
+    """The token asked for; required with action Exchange."""
     on_missing_token: Literal["Deny", "ClientCredentials"] | None = None
     """What is done for a caller without a token; absent means Deny."""
     upstream: UpstreamTls | None = None

@@ -12,14 +12,14 @@ from kagenti.core.settings.model import Finding
 from kagenti_api.v1alpha1.agentcard import AgentCardSpec
 from kagenti_api.v1alpha1.agentruntime import AgentRuntimeSpec
 from kagenti_api.v1alpha1.configs import ONE_NAME, Exemption, NamespacePolicyEntry
-from kagenti_api.v1alpha1.identity import TokenExchange
+from kagenti_api.v1alpha1.identity import DestinationRule, TokenExchange
 from kagenti_api.v1alpha1.meta import LabelSelector, Requirement
 from kagenti_api.v1alpha1.trace import Trace
 
 JSON = Any  # a raw manifest, or a part of it
 
 INVALID: Final = "Invalid"
-_RULES: Final = "spec.identity.outbound.tokenExchange"
+_RULES: Final = "spec.identity.outbound.tokenExchange.destinationRules"
 _LONGEST_LABEL_KEY: Final = 317  # a DNS name, a slash and 63 characters
 _LONGEST_ATTRIBUTE_KEY: Final = 253
 _SHORTEST: Final = 5  # seconds
@@ -48,17 +48,28 @@ def target_is_named(manifest: Mapping[str, JSON]) -> Iterator[Finding]:
 
 def rules_are_unique(manifest: Mapping[str, JSON]) -> Iterator[Finding]:
     """DestinationRules are unique by (match.host, match.port)."""
-    node: JSON = manifest
-    for key in (*_RULES.split("."), "destinationRules"):
-        node = _object(node).get(key)
     seen = set()
-    for rule in node if isinstance(node, list) else ():
-        match = _object(_object(rule).get("match"))
+    for rule in _destination_rules(manifest):
+        match = _object(rule.get("match"))
         identity = (str(match.get("host")), match.get("port"))
         if identity in seen:
-            yield Finding(INVALID, TokenExchange.RULES[0].message, f"{_RULES}.destinationRules")
+            yield Finding(INVALID, TokenExchange.RULES[0].message, _RULES)
             return
         seen.add(identity)
+
+
+def exchange_has_target(manifest: Mapping[str, JSON]) -> Iterator[Finding]:
+    """A destination rule that exchanges tokens says for which audience; rules of layers replace one another whole."""
+    for index, rule in enumerate(_destination_rules(manifest)):
+        if rule.get("action", "Exchange") == "Exchange" and "target" not in rule:
+            yield Finding(INVALID, DestinationRule.RULES[0].message, f"{_RULES}[{index}].target")
+
+
+def _destination_rules(manifest: Mapping[str, JSON]) -> list[Mapping[str, JSON]]:
+    node: JSON = manifest
+    for key in _RULES.split("."):
+        node = _object(node).get(key)
+    return [_object(rule) for rule in node] if isinstance(node, list) else []
 
 
 def name_is_default(manifest: Mapping[str, JSON]) -> Iterator[Finding]:
@@ -123,10 +134,11 @@ def _object(value: JSON) -> Mapping[str, JSON]:
 
 
 Check = Callable[[Mapping[str, JSON]], Iterator[Finding]]
+_LAYERED: Final[tuple[Check, ...]] = (rules_are_unique, exchange_has_target, attribute_keys_are_short)
 CHECKS: Final[Mapping[str, tuple[Check, ...]]] = {
     "AgentCard": (selector_can_match, sync_period_is_bounded),
-    "AgentRuntime": (target_is_named, rules_are_unique, attribute_keys_are_short),
-    "AgentRuntimeClusterConfig": (name_is_default, rules_are_unique, attribute_keys_are_short, entries_choose),
-    "AgentRuntimeConfig": (name_is_default, rules_are_unique, attribute_keys_are_short),
+    "AgentRuntime": (target_is_named, *_LAYERED),
+    "AgentRuntimeClusterConfig": (name_is_default, *_LAYERED, entries_choose),
+    "AgentRuntimeConfig": (name_is_default, *_LAYERED),
 }
 """The checks of each kind."""
