@@ -45,6 +45,12 @@ ENVOY_PROXY: Final = "envoy-proxy"
 PROXY_INIT: Final = "proxy-init"
 RESERVED_CONTAINERS: Final = (SPIFFE_HELPER, CLIENT_REGISTRATION, ENVOY_PROXY, PROXY_INIT)
 
+# Users
+HELPER_USER: Final = 1000
+HELPER_GROUP: Final = 1337
+"""User and group of spiffe-helper and client-registration; together exempt from interception, for they reach the identity
+provider whatever the policy (spec 05). The group is also what /opt and /shared are readable by."""
+
 # Volumes
 SVID_VOLUME: Final = "kagenti-svid"
 SHARED_VOLUME: Final = "kagenti-shared"
@@ -56,6 +62,8 @@ RESERVED_VOLUME_PREFIX: Final = "kagenti-"
 
 # Ports and paths
 STATUS_PORT: Final = 15021
+PROCESSOR_PORT: Final = 9090
+"""With AuthBridge the image's external processor listens there on all interfaces (reference: authbridge-contract 3.4)."""
 XDS_PORT: Final = 15010
 XDS_AUDIENCE: Final = "kagenti-xds"
 

@@ -57,8 +57,7 @@ PORT_HEADER: Final = "x-kagenti-dport"
 DIRECTION_HEADER: Final = "x-authbridge-direction"
 
 # Ports
-PROCESSOR_PORT: Final = 9090
-"""The AuthBridge image's external processor listens there on all interfaces (reference section 3.4)."""
+PROCESSOR_PORT: Final = wellknown.PROCESSOR_PORT
 STATUS_PORT: Final = wellknown.STATUS_PORT
 
 # Files

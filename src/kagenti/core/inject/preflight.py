@@ -18,8 +18,6 @@ from kagenti.core.inject.refusal import (
 from kagenti.core.settings import CONFIG_INVALID
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.sidecars import (
-    HELPER_GROUP,
-    HELPER_USER,
     RESERVED_VOLUMES,
     Placed,
     Sidecars,
@@ -114,12 +112,6 @@ def _consistent(case: _Case) -> Iterator[Refusal]:
             "components.spiffeHelper.enabled), so it would wait for ever; leave it on, or set identity.spiffe.enabled false"
         )
         yield Refusal(CONFIG_INVALID, message, f"metadata.labels[{label}]")
-    if case.sidecars.proxied and case.settings.number(_UID) == HELPER_USER:
-        message = (
-            f"{_UID} is {HELPER_USER}, the user of spiffe-helper and client-registration; choose one that is Envoy's "
-            "alone, the default is 1337"
-        )
-        yield Refusal(CONFIG_INVALID, message, "spec")
 
 
 def _foreign(case: _Case) -> Iterator[Refusal]:
@@ -140,8 +132,8 @@ def _proxy_uid(case: _Case) -> Iterator[Refusal]:
         user = _inherited("runAsUser", own, pod)
         if user == uid:
             who = f"user {uid}"
-        elif user == HELPER_USER and HELPER_GROUP in _groups(own, pod):
-            who = f"user {HELPER_USER} and group {HELPER_GROUP}, as spiffe-helper does"
+        elif user == wellknown.HELPER_USER and wellknown.HELPER_GROUP in _groups(own, pod):
+            who = f"user {wellknown.HELPER_USER} and group {wellknown.HELPER_GROUP}, as spiffe-helper does"
         else:
             continue
         name, field = container.get("name", ""), "spec" if own.get("runAsUser") is None else place
@@ -172,6 +164,13 @@ def _ports(case: _Case) -> Iterator[Refusal]:
             container, role = ours[number]
             message = f"container {name!r} declares port {number}, which is {container}'s {role}; use another port"
             yield Refusal(PORT_COLLISION, message, field)
+    if wellknown.PROCESSOR_PORT in ours and wellknown.PROCESSOR_PORT in case.sidecars.inbound_excluded:
+        key = wellknown.INBOUND_PORTS_EXCLUDE_ANNOTATION
+        message = (
+            f"annotation {key} opens port {wellknown.PROCESSOR_PORT}, where the AuthBridge image's processor exchanges "
+            "tokens for whoever asks; take it off the list"
+        )
+        yield Refusal(PORT_COLLISION, message, f"metadata.annotations[{key}]")
     names = {role for _, role in ours.values()}
     for place, found in case.running:
         for index, port in enumerate(found.get("ports") or ()):

@@ -16,6 +16,10 @@ _INTERCEPTION: Final = "identity.outbound.trafficInterception"
 _POLICY: Final = "identity.outbound.defaultPolicy"
 _EXCHANGE: Final = "identity.outbound.tokenExchange"
 _OURS: Final = (f"{_INTERCEPTION}.proxyPort", f"{_INTERCEPTION}.inboundProxyPort")
+_UID: Final = f"{_INTERCEPTION}.proxyUid"
+_EXCHANGER: Final = "injection.tokenExchange"
+_ENVOY: Final = "components.envoyProxy.enabled"
+_INBOUND: Final = "identity.inbound"
 _BYPASS: Final = f"{VALIDATION}.bypassPaths"
 _PROMETHEUS: Final = "trace.integration.prometheus"
 _APPS: Final = ("identity.inbound.port", "identity.inbound.targetPort", f"{_PROMETHEUS}.port")
@@ -26,6 +30,8 @@ def faults(
 ) -> Iterator[Finding]:
     """Yields every contradiction of the merged result, naming the layers to mend."""
     yield from _ports(merged)
+    yield from _proxy_user(merged)
+    yield from _processor(merged)
     yield from _audience(merged)
     yield from _exchange(merged)
     yield from _image(merged)
@@ -43,17 +49,51 @@ def _fault(merged: Merged, message: str, *paths: str) -> Finding:
 
 def _ports(merged: Merged) -> Iterator[Finding]:
     taken: dict[int, str] = {wellknown.STATUS_PORT: "Envoy's status port"}
+    if _bridged(merged):
+        taken[wellknown.PROCESSOR_PORT] = _EXCHANGER
     for path in _OURS:
         port = merged.values[path]
         if port in taken:
-            yield _fault(merged, f"{path} is {port}, which is also {taken[port]}", path, taken[port])
+            yield _taken(merged, path, taken[port])
         taken[port] = path
     for path in _APPS:
         port = merged.values[path]
         if path.startswith("trace.") and not merged.values[f"{_PROMETHEUS}.enabled"]:
             continue
         if port in taken:
-            yield _fault(merged, f"{path} is {port}, which is also {taken[port]}", path, taken[port])
+            yield _taken(merged, path, taken[port])
+
+
+def _taken(merged: Merged, path: str, other: str) -> Finding:
+    whose = f"the port of the processor that {_EXCHANGER} 'AuthBridge' starts" if other == _EXCHANGER else other
+    return _fault(merged, f"{path} is {merged.values[path]}, which is also {whose}", path, other)
+
+
+def _proxy_user(merged: Merged) -> Iterator[Finding]:
+    """Envoy's user is exempt from interception whatever its group, the helpers' only together with theirs."""
+    if merged.values[_ENVOY] and merged.values[_UID] == wellknown.HELPER_USER:
+        whose = (
+            "the user of spiffe-helper and client-registration: choose one that is Envoy's alone, the default is 1337"
+        )
+        yield _fault(merged, f"{_UID} is {wellknown.HELPER_USER}, {whose}", _UID)
+
+
+def _processor(merged: Merged) -> Iterator[Finding]:
+    """The AuthBridge image's processor exchanges tokens for whoever reaches its port, so nothing may open it (spec 05)."""
+    values, excluded, port = merged.values, f"{_INBOUND}.excludePorts", wellknown.PROCESSOR_PORT
+    if not (_bridged(merged) and values["identity.enabled"]):
+        return
+    why = (
+        f"with {_EXCHANGER} 'AuthBridge' that opens port {port}, where its processor exchanges tokens for whoever asks"
+    )
+    if port in values[excluded]:
+        yield _fault(merged, f"{excluded} lists {port}: {why}", excluded, _EXCHANGER)
+    if not values[f"{_INBOUND}.enabled"]:
+        yield _fault(merged, f"{_INBOUND}.enabled is false: {why}", f"{_INBOUND}.enabled", _EXCHANGER)
+
+
+def _bridged(merged: Merged) -> bool:
+    return merged.values[_EXCHANGER] == "AuthBridge" and bool(merged.values[_ENVOY])
 
 
 def _audience(merged: Merged) -> Iterator[Finding]:
@@ -89,7 +129,7 @@ def _exchange(merged: Merged) -> Iterator[Finding]:
 
 def _image(merged: Merged) -> Iterator[Finding]:
     """A lock may pin the default image of one exchanger where a layer below chooses the other."""
-    path, exchange = "components.envoyProxy.image", "injection.tokenExchange"
+    path, exchange = "components.envoyProxy.image", _EXCHANGER
     wanted = ENVOY_IMAGES[merged.values[exchange]]
     if path in merged.pinned and merged.origins[path].derived_from and not _is_image(merged.values[path], wanted):
         why = f"a lock pins it to the image of the other one: unlock it, or give an image beside {exchange}"

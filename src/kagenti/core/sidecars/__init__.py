@@ -1,7 +1,6 @@
 """Resolved settings → the containers, volumes, files and environment that a pod gets. Decides nothing about the pod."""
 
 from kagenti.core.sidecars.build import LAYOUT, LAYOUTS, RESERVED_CONTAINERS, Layout, Row, Sidecars, build
-from kagenti.core.sidecars.containers import HELPER_GROUP, HELPER_USER
 from kagenti.core.sidecars.ports import (
     Bypass,
     OpaqueProbe,
@@ -15,8 +14,6 @@ from kagenti.core.sidecars.ports import (
 from kagenti.core.sidecars.volumes import RESERVED as RESERVED_VOLUMES
 
 __all__ = [
-    "HELPER_GROUP",
-    "HELPER_USER",
     "LAYOUT",
     "LAYOUTS",
     "RESERVED_CONTAINERS",

@@ -19,15 +19,10 @@ INTERCEPTION: Final = "identity.outbound.trafficInterception"
 REGISTRATION: Final = "identity.clientRegistration"
 EXCHANGE: Final = "identity.outbound.tokenExchange"
 VALIDATION: Final = "identity.inbound.validation"
-HELPER_USER: Final = 1000
-HELPER_GROUP: Final = 1337
-"""User and group of spiffe-helper and client-registration; together exempt from interception, for they reach the identity
-provider whatever the policy (spec 05). The group is also what /opt and /shared are readable by."""
 _TERMINATION: Final = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
 _WORKLOAD_API: Final = "/spiffe-workload-api"
 _TOKENS: Final = "/var/run/secrets/kagenti"  # a folder, not a password
 _NODE: Final = "$(POD_NAMESPACE)/$(POD_NAME)/$(POD_UID)"
-_PROCESSOR_PORT: Final = 9090  # fixed in the go-processor (reference: authbridge-contract section 1.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +103,7 @@ def spiffe_helper(plan: Plan) -> dict[str, JSON]:
         wellknown.SPIFFE_HELPER,
         command=["/spiffe-helper", "-config=/etc/spiffe-helper/helper.conf", "run"],
         restartPolicy="Always",
-        securityContext=_hardened(HELPER_USER, HELPER_GROUP),
+        securityContext=_hardened(wellknown.HELPER_USER, wellknown.HELPER_GROUP),
         volumeMounts=[
             _mount(config_volume(wellknown.SPIFFE_HELPER), "/etc/spiffe-helper", read_only=True),
             _mount(wellknown.WORKLOAD_API_VOLUME, _WORKLOAD_API, read_only=True),
@@ -129,7 +124,7 @@ def client_registration(plan: Plan) -> dict[str, JSON]:
         env=_registration_env(plan),
         restartPolicy="Always",
         readinessProbe=_probe(ready, period=5, failures=3),
-        securityContext=_hardened(HELPER_USER, HELPER_GROUP),
+        securityContext=_hardened(wellknown.HELPER_USER, wellknown.HELPER_GROUP),
         volumeMounts=[*svid, _mount(wellknown.SHARED_VOLUME, "/shared")],
     )
 
@@ -170,7 +165,7 @@ def envoy_proxy(plan: Plan) -> dict[str, JSON]:
     ]
     bridge = plan.settings.text("injection.tokenExchange") == "AuthBridge"
     if bridge:
-        ports.append(("ext-proc", _PROCESSOR_PORT))
+        ports.append(("ext-proc", wellknown.PROCESSOR_PORT))
     return _container(
         plan,
         "envoyProxy",
@@ -182,7 +177,7 @@ def envoy_proxy(plan: Plan) -> dict[str, JSON]:
         startupProbe=_probe(ready, period=1, failures=120),
         readinessProbe=_probe(ready, period=5, failures=3),
         # The group is the one that /opt and /shared are readable by, whatever user the proxy runs as.
-        securityContext={**_hardened(uid, HELPER_GROUP), "readOnlyRootFilesystem": False},
+        securityContext={**_hardened(uid, wellknown.HELPER_GROUP), "readOnlyRootFilesystem": False},
         volumeMounts=_envoy_mounts(plan, bridge=bridge),
     )
 
@@ -264,8 +259,8 @@ def _interception_env(plan: Plan) -> list[dict[str, JSON]]:
         "PROXY_PORT": str(settings.number(f"{INTERCEPTION}.proxyPort")),
         "INBOUND_PROXY_PORT": str(settings.number(f"{INTERCEPTION}.inboundProxyPort")),
         "PROXY_UID": str(settings.number(f"{INTERCEPTION}.proxyUid")),
-        "HELPER_UID": str(HELPER_USER),
-        "HELPER_GID": str(HELPER_GROUP),
+        "HELPER_UID": str(wellknown.HELPER_USER),
+        "HELPER_GID": str(wellknown.HELPER_GROUP),
         "STATUS_PORT": str(wellknown.STATUS_PORT),
         "INTERCEPT_INBOUND": "true" if plan.on("identity.enabled") and plan.on("identity.inbound.enabled") else "false",
         "OUTBOUND_PORTS_EXCLUDE": ",".join(map(str, plan.outbound_excluded)),

@@ -30,6 +30,11 @@ INBOUND_PROXY: Final = f"{OUTBOUND}.trafficInterception.inboundProxyPort"
 PORT: Final = "identity.inbound.port"
 TARGET_PORT: Final = "identity.inbound.targetPort"
 PROMETHEUS: Final = "trace.integration.prometheus"
+UID: Final = f"{OUTBOUND}.trafficInterception.proxyUid"
+ENVOY: Final = "components.envoyProxy.enabled"
+EXCLUDE: Final = "identity.inbound.excludePorts"
+INBOUND: Final = "identity.inbound.enabled"
+BRIDGE: Final = {"injection.tokenExchange": "AuthBridge"}
 BYPASS: Final = f"{VALIDATION}.bypassPaths"
 SPIFFE: Final = "identity.spiffe.enabled"
 EXCHANGE: Final = f"{OUTBOUND}.tokenExchange.enabled"
@@ -53,6 +58,15 @@ def faults(layers: Layers) -> list[tuple[str, tuple[str, ...]]]:
         ("the dialled port is Envoy's", (None, None, workload({PORT: 15124})), [(PORT, (WORKLOAD,))]),
         ("port and targetPort may be one", (None, None, workload({PORT: 8081})), []),
         ("metrics on Envoy's port", (None, None, workload({f"{PROMETHEUS}.enabled": True, f"{PROMETHEUS}.port": 15021})), [(f"{PROMETHEUS}.port", (WORKLOAD,))]),
+        ("Envoy's user is the helpers'", (None, None, workload({UID: 1000})), [(UID, (WORKLOAD,))]),
+        ("the helpers' user, without Envoy", (None, None, workload({UID: 1000, ENVOY: False})), []),
+        ("Envoy's port is the processor's", (None, None, workload({**BRIDGE, PROXY: 9090})), [(PROXY, (WORKLOAD,))]),
+        ("the app's port is the processor's", (cluster(BRIDGE), None, workload({TARGET_PORT: 9090})), [(TARGET_PORT, (WORKLOAD, CLUSTER))]),
+        ("metrics on the processor's port, the default one", (None, None, workload({**BRIDGE, f"{PROMETHEUS}.enabled": True})), [(f"{PROMETHEUS}.port", (WORKLOAD,))]),
+        ("no processor, no port of it", (None, None, workload({TARGET_PORT: 9090, EXCLUDE: [9090], INBOUND: False})), []),
+        ("the processor is open to the network", (None, namespace(BRIDGE), workload({EXCLUDE: [9090]})), [(EXCLUDE, (WORKLOAD, NAMESPACE))]),
+        ("nothing is intercepted before the processor", (None, None, workload({**BRIDGE, INBOUND: False})), [(INBOUND, (WORKLOAD,))]),
+        ("the processor has no credential to use", (None, None, workload({**BRIDGE, INBOUND: False, "identity.enabled": False})), []),
         ("metrics that are off", (None, None, workload({f"{PROMETHEUS}.port": 15021})), []),
         ("self with SPIFFE", (None, None, None), []),
         ("self without SPIFFE, by name", (None, None, workload({SPIFFE: False})), []),
