@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 
-from kagenti.core.sidecars import HELPER_GROUP, HELPER_USER
 from kagenti_api.v1alpha1 import wellknown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,8 +128,8 @@ def _exempt() -> list[str]:
     """Returns what passes by the proxy, as lines (spec 04, Interception; spec 05, Outbound)."""
     return [
         "- outbound: what Envoy itself sends (setting `proxyUid`), loopback, link-local addresses, excluded ports",
-        f"- outbound: what spiffe-helper and client-registration send, by user {HELPER_USER} together with group "
-        f"{HELPER_GROUP}, so that they reach the identity provider whatever `defaultPolicy` says; an app container that "
+        f"- outbound: what spiffe-helper and client-registration send, by user {wellknown.HELPER_USER} together with group "
+        f"{wellknown.HELPER_GROUP}, so that they reach the identity provider whatever `defaultPolicy` says; an app container that "
         "runs as both is refused (`ProxyUid`), also where the group comes by `fsGroup` or `supplementalGroups`",
         f"- inbound: port {wellknown.STATUS_PORT}, and `identity.inbound.excludePorts`",
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from kagenti.core import delivery, propagation, receipts, selfchecks, validation
 from kagenti.core.admission import advise, desk, evaluate, pods, reach, respond, workloads
 from kagenti.core.inject import refusal
-from kagenti.core.settings import merge
+from kagenti.core.settings import federated, merge
 from kagenti.core.trigger import reasons
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "triggers-and-admission.md"
@@ -44,6 +44,7 @@ OBJECTS = {
     validation.EXPORTER_IGNORED: "warning: one exporter is in effect, the first of type otlp",
     validation.SHARED_IDENTITY: "warning: workloads under the service account default share one identity and client",
     "ClientPerPod": "warning: clientNameTemplate names the pod, so that each pod registers a client of its own",
+    federated.FEDERATED_CLIENT: "warning: with federated-jwt and SPIFFE off, a service-account token does not fit the client",
     merge.LOCK_VIOLATION: "the value is ignored: a layer above locked the path; denied where it is written",
     merge.UNAUTHORISED: "the value is ignored: this layer may not set the path; denied where it is written",
     reach.NOT_CHECKED: "warning: not all other objects could be looked at; conflicts show in the status later",

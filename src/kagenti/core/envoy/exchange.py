@@ -13,6 +13,7 @@ from kagenti.core.envoy.exchange_script import SCRIPT
 from kagenti.core.envoy.layout import JSON, LUA
 from kagenti.core.envoy.proto import extension
 from kagenti.core.settings import digest
+from kagenti.core.settings.federated import by_service_account
 from kagenti.core.settings.model import ResolvedSettings
 
 LOG_NAMESPACE: Final = "kagenti"
@@ -35,7 +36,7 @@ def client_authentication(settings: ResolvedSettings) -> str:
     """
     if settings.text(_AUTH_TYPE) != "federated-jwt":
         return "client-secret"
-    return "jwt-spiffe" if settings.flag("identity.spiffe.enabled") else "jwt-bearer"
+    return "jwt-bearer" if by_service_account(settings.values) else "jwt-spiffe"
 
 
 def rule(destination: Destination, settings: ResolvedSettings, *, client_id: str) -> JSON:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from kagenti.core.settings import federated
 from kagenti.core.settings.derive import TEMPLATE, VALIDATION
 from kagenti.core.settings.model import Finding, ResolvedSettings
 from kagenti.core.workload import WorkloadRef
@@ -41,13 +42,16 @@ def values_for(settings: ResolvedSettings, *, owner: WorkloadRef, service_accoun
     client_id = spiffe_id or expand(template, owner)
     audience = settings.text(f"{VALIDATION}.audience")
     attributes = settings.get("trace.resourceAttributes") or {}
+    subject = federated.subject_note(
+        settings.values, client_id=client_id, namespace=owner.namespace, service_account=service_account
+    )
     return WorkloadValues(
         client_name=expand(template, owner, dollar="$$"),
         client_id=client_id,
         audience=client_id if audience == "self" else audience,
         service_name=attributes.get(_SERVICE_NAME) or owner.name or owner.kind.lower(),
         spiffe_id=spiffe_id,
-        notes=_notes(template),
+        notes=(*_notes(template), *subject),
     )
 
 

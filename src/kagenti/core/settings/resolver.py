@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from kagenti.core.settings import consistency, identity_provider, revision
+from kagenti.core.settings import consistency, federated, identity_provider, revision
 from kagenti.core.settings.derive import derive
 from kagenti.core.settings.layer import BUILT_IN_LAYER
 from kagenti.core.settings.merge import in_order, merge
@@ -39,7 +39,7 @@ def resolve(
     return ResolvedSettings(
         values=MappingProxyType(merged.values),
         origins=MappingProxyType(merged.origins),
-        findings=tuple(merged.findings),
+        findings=(*merged.findings, *federated.notes(merged)),
         errors=tuple(errors),
         live_revision=revision.digest(revision.part(merged.values, "live", "both")),
         restart_revision=revision.hashed(restart_json),

@@ -194,7 +194,7 @@ def _inbound(
 
 def _warnings(rows: Layout, plan: Plan, subject: Subject, locked: Sequence[str]) -> Iterator[str]:
     yield from environment.warnings(plan.settings)
-    yield from (note.message for note in plan.values.notes)
+    yield from (f"{note.reason}: {note.message}" for note in plan.values.notes)
     if any(row.redirects for row in rows):
         yield from ports.exclusion_notes(subject, locked=locked)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kagenti.core.settings import WorkloadValues
+from kagenti.core.settings.federated import by_service_account
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.sidecars import scripts
 from kagenti.core.sidecars.environment import env_literal
@@ -65,12 +66,6 @@ def _hardened(user: int, group: int) -> dict[str, JSON]:
         "capabilities": {"drop": ["ALL"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-
-
-def authenticates_by_token(settings: ResolvedSettings) -> bool:
-    """Whether the client authenticates by a projected service-account token: federated-jwt without SPIFFE."""
-    federated = settings.text(f"{REGISTRATION}.authType") == "federated-jwt"
-    return federated and not settings.flag("identity.spiffe.enabled")
 
 
 def _literals(values: Mapping[str, str]) -> list[dict[str, JSON]]:
@@ -227,7 +222,7 @@ def _bridge_env(plan: Plan) -> list[dict[str, JSON]]:
         "ROUTES_CONFIG_PATH": "/etc/authproxy/routes.yaml",
         "DEFAULT_OUTBOUND_POLICY": settings.text("identity.outbound.defaultPolicy").lower(),
         "SPIRE_ENABLED": "true" if settings.text(f"{REGISTRATION}.authType") == "federated-jwt" else "false",
-        "JWT_SVID_PATH": f"{_TOKENS}/idp-token" if authenticates_by_token(settings) else "",
+        "JWT_SVID_PATH": f"{_TOKENS}/idp-token" if by_service_account(settings.values) else "",
     }
     return _literals({"NODE_ID": _NODE, **{name: env_literal(value) for name, value in literal.items()}})
 

@@ -10,8 +10,9 @@ import orjson
 
 from kagenti.core import envoy
 from kagenti.core.installation import Installation
+from kagenti.core.settings.federated import by_service_account
 from kagenti.core.settings.model import ResolvedSettings
-from kagenti.core.sidecars.containers import REGISTRATION, Plan, authenticates_by_token, config_volume
+from kagenti.core.sidecars.containers import REGISTRATION, Plan, config_volume
 from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a volume as Kubernetes knows it
@@ -101,7 +102,7 @@ def _workload_api(settings: ResolvedSettings) -> dict[str, JSON]:
 def _tokens(settings: ResolvedSettings) -> dict[str, JSON]:
     """Projected service-account tokens: for xDS, and for the issuer where the client authenticates by one."""
     audiences = {"xds-token": wellknown.XDS_AUDIENCE}
-    if authenticates_by_token(settings):
+    if by_service_account(settings.values):
         audiences["idp-token"] = settings.text("identity.inbound.validation.issuer")
     sources = [
         {"serviceAccountToken": {"audience": audience, "expirationSeconds": _TOKEN_SECONDS, "path": path}}

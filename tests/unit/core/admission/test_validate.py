@@ -57,6 +57,9 @@ def cluster_config(**spec: JSON) -> JSON:
     return ours("AgentRuntimeClusterConfig", "default", namespace="", **spec)
 
 
+FEDERATED: JSON = {"spiffe": {"enabled": False}, "clientRegistration": {"authType": "federated-jwt"}}
+
+
 @pytest.mark.parametrize(
     ("why", "manifest", "cluster", "reason", "says"),
     [
@@ -103,6 +106,8 @@ def test_denied(why: str, manifest: JSON, cluster: Cluster, reason: str, says: l
         ("the cluster's Mandatory, not enrolled", cluster_config(policy=MANDATORY), Cluster(labels={"team1": {}}), "both", FOUND, "PolicyUnenforced: namespace team1 is not enrolled; kubectl label namespace team1 kagenti.io/enrolled=true"),
         ("the cluster's Mandatory by selector, several not enrolled", cluster_config(policy=BY_SELECTOR), Cluster(labels={"team3": {"t": ""}, "team2": {"t": ""}, "team1": {}}), "both", FOUND, "namespace team2 is not enrolled; kubectl label namespace team2 kagenti.io/enrolled=true; so are 1 more"),
         ("an identity that is shared", runtime(), Cluster(), "both", TargetFacts("found", service_account="default"), "SharedIdentity: Deployment team1/weather"),
+        ("a config whose clients no token names", config(identity=FEDERATED), Cluster(), "both", FOUND, "FederatedClient: identity.clientRegistration.authType is 'federated-jwt'"),
+        ("an AgentRuntime whose client no token names", runtime(identity=FEDERATED), Cluster(), "both", FOUND, "identity.clientRegistration.idpAlias is not set"),
         ("Mandatory, not enrolled", config(policy={"injection": "Mandatory"}), Cluster(labels={"team1": {}}), "both", FOUND, "PolicyUnenforced"),
     ],
 )  # fmt: skip

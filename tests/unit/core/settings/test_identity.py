@@ -10,6 +10,7 @@ from kagenti.core.settings.identity import expand
 from kagenti.core.workload import WorkloadRef
 from tests.unit.core.settings.given import (
     AUDIENCE,
+    CLUSTER,
     CREDENTIALS_SECRET,
     REALM,
     TEMPLATE,
@@ -19,6 +20,8 @@ from tests.unit.core.settings.given import (
 )
 
 OWNER: Final = WorkloadRef("apps", "Deployment", "team1", "weather")
+AUTH_TYPE: Final = "identity.clientRegistration.authType"
+IDP_ALIAS: Final = "identity.clientRegistration.idpAlias"
 SPIFFE: Final = "identity.spiffe.enabled"
 TRUST: Final = "identity.spiffe.trustDomain"
 ATTRIBUTES: Final = "trace.resourceAttributes"
@@ -92,6 +95,46 @@ def test_one_client_per_pod_is_said() -> None:
     (note,) = values_for(resolved, owner=OWNER, service_account="sa").notes
     assert (note.reason, note.path) == ("ClientPerPod", TEMPLATE)
     assert values_for(resolve(None, None, None), owner=OWNER, service_account="sa").notes == ()
+
+
+FEDERATED: Final = {AUTH_TYPE: "federated-jwt", SPIFFE: False, IDP_ALIAS: "kube"}
+SUBJECT: Final = {**FEDERATED, TEMPLATE: "system:serviceaccount:{{.Namespace}}:{{.WorkloadName}}"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "layers", "paths"),
+    [
+        ("alias and name fit", (cluster(SUBJECT), None, None), []),
+        ("no alias", (cluster({key: value for key, value in SUBJECT.items() if key != IDP_ALIAS}), None, None), [IDP_ALIAS]),
+        ("a name that is no subject", (cluster(FEDERATED), None, None), [TEMPLATE]),
+        ("a subject from below the cluster layer gets a prefix", (cluster(FEDERATED), None, workload({TEMPLATE: SUBJECT[TEMPLATE]})), [TEMPLATE]),
+        ("with SPIFFE the subject is the SPIFFE id", (cluster({**FEDERATED, SPIFFE: True}), None, None), []),
+        ("by a secret nobody asks for a subject", (cluster({SPIFFE: False}), None, None), []),
+        ("credentials from elsewhere are registered elsewhere", (cluster({**FEDERATED, CREDENTIALS_SECRET: "s", AUDIENCE: "me"}), None, None), []),
+        ("no identity", (cluster({**FEDERATED, "identity.enabled": False}), None, None), []),
+    ],
+)  # fmt: skip
+def test_a_client_without_a_secret_needs_provider_and_subject(
+    reason: str, layers: tuple[Layer | None, ...], paths: list[str]
+) -> None:
+    """FederatedClient: said where settings cannot fit; nothing is refused, the provider may have been mended."""
+    resolved = resolve(*layers)
+    found = [note for note in resolved.findings if note.reason == "FederatedClient"]
+    assert ([note.path for note in found], resolved.errors) == (paths, ()), reason
+    assert all(CLUSTER in note.objects for note in found)
+
+
+@pytest.mark.parametrize(
+    ("values", "account", "said"),
+    [(SUBJECT, "weather", ()), (SUBJECT, "bot", ("FederatedClient",)), (FEDERATED, "weather", ("FederatedClient",))],
+)
+def test_a_client_that_is_not_its_tokens_subject_is_told(
+    values: dict[str, object], account: str, said: tuple[str, ...]
+) -> None:
+    """For one workload, whose service account is known: the pod's warning, and explain's."""
+    notes = values_for(resolve(cluster(values), None, None), owner=OWNER, service_account=account).notes
+    assert tuple(note.reason for note in notes) == said
+    assert all(f"system:serviceaccount:team1:{account}" in note.message for note in notes)
 
 
 @pytest.mark.parametrize(
