@@ -42,7 +42,7 @@ OBJECTS = {
     validation.UNSUPPORTED_TARGET: "the target's kind has no pods that kagenti can find",
     validation.SENT_AS_OTLP: "warning: the exporter's type jaeger is sent as OTLP; name the OTLP port",
     validation.EXPORTER_IGNORED: "warning: one exporter is in effect, the first of type otlp",
-    validation.SHARED_IDENTITY: "warning: workloads under the service account default share one identity and client",
+    validation.SHARED_IDENTITY: "warning: workloads under one service account share identity and client; admission sees it of default only",
     "ClientPerPod": "warning: clientNameTemplate names the pod, so that each pod registers a client of its own",
     federated.FEDERATED_CLIENT: "warning: with federated-jwt and SPIFFE off, a service-account token does not fit the client",
     merge.LOCK_VIOLATION: "the value is ignored: a layer above locked the path; denied where it is written",

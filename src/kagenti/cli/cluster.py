@@ -11,7 +11,8 @@ import orjson
 from kagenti import errors
 from kagenti.cli.catalogue import Holding
 from kagenti.cli.named import Named
-from kagenti.core.workload import Subject
+from kagenti.core.admission.targets import MOST_PODS
+from kagenti.core.workload import Subject, subject_of
 from kagenti.kube.client import DEFAULT_TIMEOUT, KubeClient, connect
 from kagenti.kube.owners import OwnerReader
 from kagenti_api.v1alpha1 import wellknown
@@ -114,6 +115,22 @@ async def climb(client: KubeClient, held: Holding, subjects: Iterable[Subject]) 
         reference = held.reference(subject)
         if reference is not None:
             held.tops[subject.namespace, reference] = await reader.top_owner(reference, subject.namespace)
+
+
+async def pods_of_account(client: KubeClient, subject: Subject) -> list[Subject]:
+    """Returns the running pods of ours under a workload's service account; none where they may not be listed."""
+    params = {
+        "fieldSelector": f"spec.serviceAccountName={subject.service_account}",
+        "labelSelector": f"{wellknown.MANAGED_LABEL}=true",
+        "limit": str(MOST_PODS),
+    }
+    path = f"/api/v1/namespaces/{quote(subject.namespace, safe='')}/pods"
+    try:
+        items = orjson.loads(await client.get(path, params=params))["items"]
+    except (errors.Forbidden, errors.NotFound):
+        return []
+    found = (subject_of({**item, "kind": "Pod", "apiVersion": "v1"}, namespace=subject.namespace) for item in items)
+    return [pod for pod in found if pod is not None]
 
 
 async def read(client: KubeClient, path: str) -> JSON:

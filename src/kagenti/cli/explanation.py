@@ -1,22 +1,25 @@
 """``kagenti explain``: the decision with its reason, and every setting with its value, origin and class."""
 
+import contextlib
 import datetime
 import io
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from kagenti.cli import catalogue, manifests, workloads
+from kagenti.cli import catalogue, manifests, sharing, workloads
 from kagenti.cli.catalogue import Holding
 from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.cli.manifests import Document
 from kagenti.cli.named import Named, named
 from kagenti.core.admission.evaluate import Evaluation
 from kagenti.core.settings import effective_class
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.workload import TEMPLATE_PATHS, Subject, WorkloadRef, group_of, subject_of
-from kagenti.errors import UsageError
+from kagenti.errors import ManifestError, UsageError
 
 JSON = Any  # the answer, ready to be printed
 
@@ -24,18 +27,27 @@ JSON = Any  # the answer, ready to be printed
 def run(asked: str, *, namespace: str, files: Sequence[str], setup: Setup, output: str, kubeconfig: str) -> int:
     """Prints the explanation; returns 0, or 1 when the workload's pods would be denied or a setting has a finding."""
     wanted = named(asked)
-    if files:
-        holding, subject, exists = _from_files(files, wanted, namespace=namespace)
-    else:
-        holding, subject, exists = _from_cluster(kubeconfig, wanted, namespace=namespace)
-    evaluator = Evaluator(holding, setup, datetime.datetime.now(datetime.UTC))
-    evaluation = evaluator.evaluate(subject)
-    answer = describe(evaluator.seen(subject), evaluation, exists=exists)
+    asked_of = _from_files(files, wanted, namespace) if files else _from_cluster(kubeconfig, wanted, namespace)
+    evaluator = Evaluator(asked_of.holding, setup, datetime.datetime.now(datetime.UTC))
+    subject, evaluation = asked_of.subject, evaluator.evaluate(asked_of.subject)
+    beside = [(other, evaluator.evaluate(other)) for other in asked_of.beside]
+    notes = sharing.note(subject, evaluation, beside, evaluator=evaluator)
+    answer = describe(evaluator.seen(subject), evaluation, exists=asked_of.exists, notes=notes)
     sys.stdout.write(_printed(answer, output))
     return int(evaluation.decision.outcome == "Deny" or bool(answer["findings"]))
 
 
-def _from_files(files: Sequence[str], wanted: Named, *, namespace: str) -> tuple[Holding, Subject, bool]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The workload that is asked about, what is held, whether it exists, and what runs under its service account."""
+
+    holding: Holding
+    subject: Subject
+    exists: bool = False
+    beside: Sequence[Subject] = ()
+
+
+def _from_files(files: Sequence[str], wanted: Named, namespace: str) -> _Asked:
     documents = manifests.unrolled(manifests.read(files))
     holding = catalogue.from_documents(documents, namespace=namespace)
     found: dict[str, Subject] = {}
@@ -49,28 +61,41 @@ def _from_files(files: Sequence[str], wanted: Named, *, namespace: str) -> tuple
     if len(found) > 1 and namespace not in found:
         places = ", ".join(sorted(found))
         raise UsageError(f"{wanted.kind} {wanted.name} is in namespaces {places}; name one with --namespace")
-    if found:
-        return holding, found.get(namespace) or next(iter(found.values())), True
-    return holding, _ghost(wanted, namespace), False
+    if not found:
+        return _Asked(holding, _ghost(wanted, namespace))
+    subject = found.get(namespace) or next(iter(found.values()))
+    return _Asked(holding, subject, exists=True, beside=_beside(documents, subject, namespace=namespace))
 
 
-def _from_cluster(kubeconfig: str, wanted: Named, *, namespace: str) -> tuple[Holding, Subject, bool]:
+def _beside(documents: Sequence[Document], subject: Subject, *, namespace: str) -> list[Subject]:
+    """Returns the workloads under the subject's service account; a broken one was not asked about."""
+    found = []
+    for document in documents:
+        with contextlib.suppress(ManifestError):
+            other = workloads.subject_in(document, (), document.content, namespace=namespace)
+            if other is not None and sharing.account(other) == sharing.account(subject):
+                found.append(other)
+    return found
+
+
+def _from_cluster(kubeconfig: str, wanted: Named, namespace: str) -> _Asked:
     from kagenti.cli import cluster  # what talks to a cluster takes a fifth of a second to import
     from kagenti.kube.client import KubeClient
 
-    async def work(client: KubeClient) -> tuple[Holding, Subject, bool]:
+    async def work(client: KubeClient) -> _Asked:
         known, manifest = await cluster.find(client, wanted, namespace=namespace)
         holding = await cluster.holding(client, {namespace})
         if manifest is None:
-            return holding, _ghost(known, namespace), False
+            return _Asked(holding, _ghost(known, namespace))
         holding.add(manifest, namespace=namespace)
         subject = subject_of(manifest, namespace=namespace)
         if subject is None:
             raise UsageError(
                 f"{known.kind} {namespace}/{known.name} has no pod template to explain; name one of its pods"
             )
-        await cluster.climb(client, holding, [subject])
-        return holding, subject, True
+        beside = await cluster.pods_of_account(client, subject)
+        await cluster.climb(client, holding, [subject, *beside])
+        return _Asked(holding, subject, exists=True, beside=beside)
 
     return cluster.session(kubeconfig, work)
 
@@ -91,7 +116,7 @@ def _ghost(wanted: Named, namespace: str) -> Subject:
     )
 
 
-def describe(subject: Subject, evaluation: Evaluation, *, exists: bool) -> dict[str, JSON]:
+def describe(subject: Subject, evaluation: Evaluation, *, exists: bool, notes: Sequence[str] = ()) -> dict[str, JSON]:
     """Returns the explanation as plain data."""
     decision, settings = evaluation.decision, evaluation.settings
     return {
@@ -101,7 +126,7 @@ def describe(subject: Subject, evaluation: Evaluation, *, exists: bool) -> dict[
         "reason": decision.reason,
         "trigger": decision.trigger or None,
         "message": decision.message,
-        "warnings": list(evaluation.warnings),
+        "warnings": [*evaluation.warnings, *notes],
         "inbound": _inbound(evaluation),
         "revisions": {"live": settings.live_revision, "restart": settings.restart_revision} if settings else {},
         "findings": [_finding(found) for found in (*settings.errors, *settings.findings)] if settings else [],

@@ -1,15 +1,17 @@
 """``kagenti inject`` and ``uninject``: the webhook's own functions on files; nothing is printed unless all went well."""
 
 import datetime
+import itertools
 import sys
 from collections.abc import Sequence
 
-from kagenti.cli import catalogue, manifests, workloads
+from kagenti.cli import catalogue, manifests, sharing, workloads
 from kagenti.cli.catalogue import Holding
 from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.cli.manifests import Document
 from kagenti.core import inject as injection
 from kagenti.core import workload
+from kagenti.core.admission.evaluate import Evaluation
 from kagenti.core.workload import Subject
 from kagenti.errors import ManifestError, UsageError
 
@@ -22,13 +24,17 @@ def inject(files: Sequence[str], *, namespace: str, setup: Setup, now: str, kube
     if kubeconfig is not None:
         holding = _over_cluster(kubeconfig, holding, [subject for _, subjects in found for subject in subjects])
     evaluator = Evaluator(holding, setup, _time(now))
+    all_of = [(subject, evaluator.evaluate(subject)) for _, subjects in found for subject in subjects]
+    evaluations = iter(all_of)
     parts, denied = [], 0
     for document, subjects in found:
         operations: list[object] = []
-        for subject in subjects:
-            patch, refused = _evaluated(document, subject, evaluator)
-            operations += patch
-            denied += refused
+        for subject, evaluation in itertools.islice(evaluations, len(subjects)):
+            _tell(
+                document, subject, evaluation, sharing.note(subject, evaluation, all_of, evaluator=evaluator), evaluator
+            )
+            operations += evaluation.patch
+            denied += evaluation.decision.outcome == "Deny"
         parts.append((document, _changed(document, operations)))
     if denied:  # a part of the output, applied, would run bare what the webhook keeps out
         seen = sum(len(subjects) for _, subjects in found)
@@ -54,16 +60,15 @@ def _over_cluster(kubeconfig: str, files: Holding, subjects: Sequence[Subject]) 
     return cluster.session(kubeconfig, work)
 
 
-def _evaluated(document: Document, subject: Subject, evaluator: Evaluator) -> tuple[Sequence[object], bool]:
-    """Returns the patch of a workload, and whether its pods would be denied; says what its author should know."""
-    evaluation = evaluator.evaluate(subject)
+def _tell(
+    document: Document, subject: Subject, evaluation: Evaluation, notes: Sequence[str], evaluator: Evaluator
+) -> None:
+    """Says what the author of a workload should know, and why its pods would be denied."""
     misplaced = workload.misplaced_label(subject) if evaluator.setup.target == "pods" else ""
-    for warning in (*([misplaced] if misplaced else ()), *evaluation.warnings):
+    for warning in (*([misplaced] if misplaced else ()), *evaluation.warnings, *notes):
         _say(document, subject, f"warning: {warning}")
-    denied = evaluation.decision.outcome == "Deny"
-    if denied:
+    if evaluation.decision.outcome == "Deny":
         _say(document, subject, f"denied ({evaluation.decision.reason}): {evaluation.decision.message}")
-    return evaluation.patch, denied
 
 
 def uninject(files: Sequence[str], *, namespace: str) -> int:

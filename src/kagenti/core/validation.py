@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from kagenti.core.settings.federated import by_service_account
 from kagenti.core.settings.model import Finding, Layer, ResolvedSettings, Source
 from kagenti.core.workload import WorkloadRef
 
@@ -21,6 +22,7 @@ SHARED_IDENTITY: Final = "SharedIdentity"
 OVERREACH: Final = ("LockViolation", "Unauthorised")
 """Reason codes of values that a layer may not set (``core.settings``)."""
 
+_NAMED: Final = 3  # other workloads that a message names
 _NO_TEMPLATE: Final = frozenset(
     {("", "Secret"), ("", "ConfigMap"), ("", "Service"), ("", "ServiceAccount"), ("", "Namespace"), ("", "Node")}
 )
@@ -75,22 +77,36 @@ def exporters(layer: Layer) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def shared_identity(service_account: str, settings: ResolvedSettings, *, what: str) -> tuple[Finding, ...]:
-    """Returns the note that a workload under the default service account shares its client (spec 01).
+def shared_identity(
+    service_account: str, settings: ResolvedSettings, *, what: str, others: Sequence[str] = ()
+) -> tuple[Finding, ...]:
+    """Returns the note that a workload shares its client with others of its service account (spec 01).
 
     Args:
         service_account: Of the workload's pods.
         settings: The settings in force.
         what: The workload, for people.
+        others: Other injected workloads under that account, where they are known; ``default`` is taken for shared.
     """
-    spiffe = settings.flag("identity.enabled") and settings.flag("identity.spiffe.enabled")
-    if not spiffe or service_account != "default":
+    shared = _shared_by_account(settings)
+    if not shared or not (others or service_account == "default"):
         return ()
+    beside = f", like {', '.join(others[:_NAMED])}{', …' if others[_NAMED:] else ''}" if others else ""
     message = (
-        f"{what} runs as service account 'default', and workloads of one service account share a SPIFFE id and a client; "
-        "give it a serviceAccountName of its own"
+        f"{what} runs as service account {service_account!r}{beside}: {shared}; give it a serviceAccountName of its own"
     )
-    return (Finding(SHARED_IDENTITY, message, "spec.serviceAccountName"),)
+    return (Finding(SHARED_IDENTITY, message, "spec.serviceAccountName", tuple(others)),)
+
+
+def _shared_by_account(settings: ResolvedSettings) -> str:
+    """Returns what the workloads of one service account have in common; empty where the account names nothing."""
+    if not settings.flag("identity.enabled"):
+        return ""
+    if settings.flag("identity.spiffe.enabled"):
+        return "workloads of one service account share a SPIFFE id and a client"
+    if by_service_account(settings.values):
+        return "workloads of one service account have one token subject, and Keycloak refuses both of two such clients"
+    return ""
 
 
 def added(new: Iterable[Finding], old: Iterable[Finding]) -> tuple[Finding, ...]:
