@@ -5,7 +5,6 @@ corpora are used where they lie beside the checkout.
 """
 
 import copy
-import datetime
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,48 +15,22 @@ import orjson
 import pytest
 
 from kagenti.core import inject
-from kagenti.core.admission.pods import mutate_pod
 from kagenti.core.admission.respond import Answer
 from kagenti.core.workload import Subject
-from tests.unit.core.admission.cluster import (
-    DEPLOYMENT,
-    ENROLLED,
-    NOW,
-    Cluster,
-    context,
-    layers,
-    reference,
-    request,
-    stored,
-)
+from tests.unit.core.admission.cluster import DEPLOYMENT, ENROLLED, Cluster
+from tests.unit.core.inject.admitting import LABEL, RUNTIME, admitted, labelled
 from tests.unit.core.inject.corpus import CORPORA, DATA, Found, read
 
 JSON = Any  # a raw pod
 
 OURS = ["spiffe-helper", "kagenti-client-registration", "envoy-proxy", "proxy-init"]
-LABEL, RUNTIME = Cluster(), Cluster(agent_runtimes=[stored("team1", "w", targetRef=reference())])
 RESTRICTED = Cluster(labels={"team1": {**ENROLLED, "pod-security.kubernetes.io/enforce": "restricted"}})
-CONTEXT, LAYERS = context(), layers()
 MOST = {"files": 64 * 1024, "receipt": 32 * 1024, "annotations": 256 * 1024}  # Kubernetes: 256 KiB together
 
 RECORDED = read(DATA)
 WHOLE = read(CORPORA) if CORPORA.exists() else []
 PODS = [pytest.param(found, id=found.name) for found in (*RECORDED, *WHOLE) if found.pod]
 beside = pytest.mark.skipif(not WHOLE, reason="the corpora of other injectors are not beside this checkout")
-
-
-def labelled(pod: JSON) -> JSON:
-    """Returns the pod with the label that triggers."""
-    given = copy.deepcopy(pod)
-    given["metadata"]["labels"] = {**(given["metadata"].get("labels") or {}), "kagenti.io/inject": "enabled"}
-    return given
-
-
-def admitted(pod: JSON, cluster: Cluster, *, later: int = 0) -> tuple[Answer, JSON]:
-    """Returns the answer, and the pod as it leaves admission."""
-    now = NOW + datetime.timedelta(hours=later)
-    answer = mutate_pod(request(pod), cluster.facts(DEPLOYMENT), context=CONTEXT, layers=LAYERS, now=now)
-    return answer, jsonpatch.apply_patch(pod, list(answer.patch)) if answer.patch else pod
 
 
 @functools.cache
