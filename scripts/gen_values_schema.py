@@ -41,12 +41,12 @@ class Selector(Values):
     match_expressions: list[Requirement] = Field(default_factory=list, max_length=64)
 
 
-class ClientCA(Values):
-    """The CA of the API server's client certificate."""
+class Authority(Values):
+    """CA certificates in a Secret."""
 
     secret_name: str = Field(
         pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$",
-        description="Secret in the release's namespace; empty: none is asked for.",
+        description="Secret in the release's namespace; empty: none.",
     )
     key: str = Field(pattern=r"^[A-Za-z0-9._-]{1,253}$", description="Key of the PEM in it.")
 
@@ -62,7 +62,7 @@ class Webhook(Values):
     replicas: int = Field(ge=1, le=100, description="Pods of the webhook; two or more stay up through a roll-out.")
     port: int = Field(ge=1024, le=65535, description="Port that the process listens on, as non-root.")
     concurrency: int = Field(ge=1, le=100_000, description="Reviews decided at once; more are told to retry.")
-    client_ca: ClientCA = Field(alias="clientCA", description="Who may post reviews, beyond who can reach the port.")
+    client_ca: Authority = Field(alias="clientCA", description="Who may post reviews, beyond who can reach the port.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(description="What is logged.")
     priority_class_name: str = Field(max_length=253, description="Priority class; empty for the cluster's default.")
     resources: dict[str, Any] = Field(description="Requests and limits of the container.")
@@ -72,6 +72,9 @@ class Xds(Values):
     """The xDS server."""
 
     replicas: int = Field(ge=1, le=16, description="Pods of the server; status has an entry for each.")
+    identity_provider_ca: Authority = Field(
+        alias="identityProviderCA", description="CAs of identity providers, besides the public ones."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(description="What is logged.")
     priority_class_name: str = Field(max_length=253, description="Priority class; empty for the cluster's default.")
     resources: dict[str, Any] = Field(description="Requests and limits of the container.")

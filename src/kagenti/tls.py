@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from kagenti import errors
 
@@ -65,6 +66,69 @@ class _Loaded:
     content: tuple[str, ...]
 
 
+class Authorities:
+    """CA certificates in one PEM file, read again when it changes; what cannot be used changes nothing.
+
+    Args:
+        path: Where the file is.
+        what: Whose certificates they are, for messages: ``the xDS server's ca.crt``.
+        report: Called with the error text when the changed file cannot be used, once per distinct fault.
+
+    Raises:
+        errors.ManifestError: The first load failed.
+    """
+
+    def __init__(self, path: Path, *, what: str, report: Callable[[str], None]) -> None:
+        self._path, self._what, self._faults = path, what, _Faults(report)
+        self._signature = _stat(path)
+        self.pem = self._load()
+
+    def reload(self) -> bool:
+        """Reads the file again if it changed; returns whether ``pem`` is another text from now on."""
+        signature = _stat(self._path)
+        if signature == self._signature and not self._faults.last:
+            return False
+        try:
+            pem = self._load()
+        except errors.ManifestError as error:
+            self._faults.say(str(error))
+            return False
+        self._signature, self._faults.last = signature, ""
+        changed, self.pem = pem != self.pem, pem
+        return changed
+
+    def _load(self) -> str:
+        try:
+            found = x509.load_pem_x509_certificates(self._path.read_bytes())
+        except OSError as error:
+            raise errors.ManifestError(
+                f'cannot read "{self._path}": {error.strerror}; mount {self._what} there'
+            ) from error
+        except ValueError as error:
+            raise errors.ManifestError(
+                f'"{self._path}" holds no certificate in PEM: {error}; mount {self._what} there'
+            ) from error
+        # Written anew: comments, and a key that stands in the file by mistake, go nowhere.
+        return "".join(one.public_bytes(serialization.Encoding.PEM).decode() for one in found)
+
+
+class _Faults:
+    """Says each fault once, and counts them: what is watched is tried again at every look."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self.last = ""
+        self.count = 0
+
+    def say(self, fault: str) -> None:
+        """Reports a fault that was not the last one said."""
+        if fault == self.last:
+            return
+        self.last = fault
+        self.count += 1
+        self._report(fault)
+
+
 class Certificates:
     """Serves one pair and swaps it for another; ``reload`` is called by whoever watches the clock.
 
@@ -79,15 +143,18 @@ class Certificates:
 
     def __init__(self, files: Files, *, report: Callable[[str], None], now: Callable[[], datetime.datetime]) -> None:
         self._files = files
-        self._report = report
+        self._faults = _Faults(report)
         self._now = now
-        self._last_fault = ""
         self._signature = _signature(files)
         self._loaded = _load(files)
         self.reloads = 0
-        self.failures = 0
         self.base: Final = _load(files).context
         self.base.sni_callback = self._swap
+
+    @property
+    def failures(self) -> int:
+        """How many distinct faults kept a changed pair from being served."""
+        return self._faults.count
 
     @property
     def leaf(self) -> Leaf:
@@ -102,30 +169,25 @@ class Certificates:
     def reload(self) -> bool:
         """Loads the files again if they changed; returns whether new handshakes get another pair from now on."""
         signature = _signature(self._files)
-        if signature == self._signature and not self._last_fault:
+        if signature == self._signature and not self._faults.last:
             return False
         try:
             loaded = _load(self._files)
         except errors.ManifestError as error:
-            self._fail(str(error))
+            self._faults.say(str(error))
             return False
         if loaded.content == self._loaded.content:
-            self._signature, self._last_fault = signature, ""
+            self._signature, self._faults.last = signature, ""
             return False
         if loaded.leaf.seconds_left(self._now()) <= 0 < self.leaf.seconds_left(self._now()):
-            self._fail(f'certificate "{self._files.certificate}" expired {loaded.leaf.not_after:%Y-%m-%d}; renew it')
+            self._faults.say(
+                f'certificate "{self._files.certificate}" expired {loaded.leaf.not_after:%Y-%m-%d}; renew it'
+            )
             return False
-        self._signature, self._last_fault = signature, ""
+        self._signature, self._faults.last = signature, ""
         self._loaded = loaded
         self.reloads += 1
         return True
-
-    def _fail(self, fault: str) -> None:
-        if fault == self._last_fault:
-            return  # said once; it is tried again at every call, since a pair may be written file by file
-        self._last_fault = fault
-        self.failures += 1
-        self._report(fault)
 
     def _swap(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:  # noqa: ARG002  # ssl's signature
         connection.context = self._loaded.context

@@ -275,31 +275,50 @@ def test_every_flag_of_a_deployment_is_one_of_the_command(name: str) -> None:
     assert "No such option" not in done.stderr
 
 
-CLIENT_CA = ("--set", "webhook.clientCA.secretName=api-server-ca,webhook.clientCA.key=root.pem,webhook.concurrency=64")
+CLIENT_CA = ("--set", "webhook.clientCA.secretName=ca,webhook.clientCA.key=root.pem,webhook.concurrency=64")
+IDP_CA = ("--set", "xds.identityProviderCA.secretName=ca,xds.identityProviderCA.key=root.pem")
+WITH_A_CA = pytest.mark.parametrize(
+    ("name", "values", "option"),
+    [("kagenti-webhook", CLIENT_CA, "client-ca"), ("kagenti-xds", IDP_CA, "idp-ca")],
+    ids=["client-ca", "idp-ca"],
+)
 
 
-def webhook_of(documents: list[JSON]) -> JSON:
-    """Returns the webhook's Deployment."""
-    return next(d for d in documents if d["kind"] == "Deployment" and d["metadata"]["name"] == "kagenti-webhook")
+def deployment_of(documents: list[JSON], name: str) -> JSON:
+    """Returns the Deployment of one process."""
+    return next(d for d in documents if d["kind"] == "Deployment" and d["metadata"]["name"] == name)
 
 
-def test_a_client_ca_is_mounted_and_named(place: ControlPlane) -> None:
+@WITH_A_CA
+def test_a_ca_is_mounted_and_named(name: str, values: tuple[str, ...], option: str, place: ControlPlane) -> None:
     """The key of the Secret stands where the flag says; the API server adds nothing, and without a name there is neither."""
-    deployment = webhook_of(render(*CLIENT_CA, *PROVIDED))
+    deployment = deployment_of(render(*values, *PROVIDED), name)
     spec = deployment["spec"]["template"]["spec"]
     (container,) = spec["containers"]
-    assert {"--client-ca=/client-ca/root.pem", "--concurrency=64"} <= set(container["args"])
-    assert {"name": "client-ca", "mountPath": "/client-ca", "readOnly": True} in container["volumeMounts"]
-    (volume,) = [found for found in spec["volumes"] if found["name"] == "client-ca"]
+    assert f"--{option}=/{option}/root.pem" in container["args"]
+    assert {"name": option, "mountPath": f"/{option}", "readOnly": True} in container["volumeMounts"]
+    (volume,) = [found for found in spec["volumes"] if found["name"] == option]
     assert volume["secret"]["items"] == [{"key": "root.pem", "path": "root.pem"}]
     (stored,) = apply(place, [deployment], "--dry-run=server")
     assert own_part(stored) == own_part(deployment)
-    assert "client-ca" not in str(webhook_of(shaped("both", "pods")))
+    assert option not in str(deployment_of(shaped("both", "pods"), name))
 
 
-def test_every_flag_with_a_client_ca_is_one_of_the_command(tmp_path: Path) -> None:
-    """The rendered arguments start the real program."""
-    deployment = webhook_of(render(*CLIENT_CA, *PROVIDED))
+def test_the_seats_of_the_webhook_are_passed() -> None:
+    """``webhook.concurrency`` as it is given."""
+    (container,) = deployment_of(render(*CLIENT_CA, *PROVIDED), "kagenti-webhook")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert "--concurrency=64" in container["args"]
+
+
+@WITH_A_CA
+def test_every_flag_with_a_ca_is_one_of_the_command(
+    name: str, values: tuple[str, ...], option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rendered arguments start the real program, as far as files that are not there."""
+    monkeypatch.setenv("POD_NAME", "xds-1")
+    deployment = deployment_of(render(*values, *PROVIDED), name)
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     command = [sys.executable, "-m", "kagenti", *container["args"], "--kubeconfig", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)

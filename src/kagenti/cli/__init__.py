@@ -165,7 +165,7 @@ def webhook(
     namespace_selector: NamespaceSelector = ENROLLED,
     webhook_configuration: Annotated[str, typer.Option(help="Check our leaf against its caBundle.")] = "",
     xds_ca: Annotated[
-        Path | None, typer.Option(help="CA of the xDS server, PEM; goes into each pod's bootstrap.")
+        Path | None, typer.Option(help="CA of the xDS server, PEM, watched; goes into each pod's bootstrap.")
     ] = None,
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, help="Reviews decided at once; more are told to retry.")] = 1024,
@@ -184,12 +184,8 @@ def webhook(
         target=target.value,
         consistency=consistency.value,
         client_ca=client_ca,
-        installation=_installation(
-            release_namespace,
-            cluster_domain,
-            namespace_selector,
-            xds_authority=_pem(xds_ca) if xds_ca is not None else "",
-        ),
+        xds_ca=xds_ca,
+        installation=_installation(release_namespace, cluster_domain, namespace_selector),
         webhook_configuration=webhook_configuration,
         kubeconfig=kubeconfig,
         shutdown_grace=shutdown_grace,
@@ -199,14 +195,11 @@ def webhook(
     sys.exit(serving.main(config))
 
 
-def _installation(
-    release_namespace: str, cluster_domain: str, namespace_selector: str, *, xds_authority: str = ""
-) -> Installation:
+def _installation(release_namespace: str, cluster_domain: str, namespace_selector: str) -> Installation:
     return Installation(
         release_namespace=release_namespace,
         cluster_domain=cluster_domain,
         xds_host=f"kagenti-xds.{release_namespace}.svc",
-        xds_authority=xds_authority,
         version=__version__,
         namespace_selector=namespace_selector,
     )
@@ -221,6 +214,9 @@ def xds(
     port: Annotated[int, typer.Option(help="Port that Envoys dial.")] = 15010,
     status_port: Annotated[int, typer.Option(help="Port for health and metrics.")] = 15011,
     debug_port: Annotated[int, typer.Option(help="Port for /debug, on loopback only.")] = 15012,
+    idp_ca: Annotated[
+        Path | None, typer.Option(help="CAs of identity providers besides the system's, PEM; watched.")
+    ] = None,
     release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
     cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
@@ -240,6 +236,7 @@ def xds(
                 port=port,
                 status_port=status_port,
                 debug_port=debug_port,
+                idp_ca=idp_ca,
                 installation=_installation(release_namespace, cluster_domain, ENROLLED),
                 kubeconfig=kubeconfig,
                 shutdown_grace=shutdown_grace,
@@ -271,19 +268,6 @@ def main() -> None:
 
             traceback.print_exc()
         sys.exit(DEFECT)
-
-
-def _pem(path: Path) -> str:
-    """Returns the text of a certificate file; it is checked here, since every pod would carry what is wrong with it."""
-    try:
-        text = path.read_text()
-    except OSError as problem:
-        raise errors.UsageError(
-            f"cannot read {str(path)!r}: {problem.strerror}; mount the xDS server's ca.crt there"
-        ) from problem
-    if "-----BEGIN CERTIFICATE-----" not in text:
-        raise errors.UsageError(f"{str(path)!r} holds no certificate in PEM; mount the xDS server's ca.crt there")
-    return text
 
 
 def exit_code(problem: errors.KagentiError) -> int:

@@ -19,7 +19,8 @@ class WebhookConfig:
     """Settings of the webhook process; the chart gives them as flags of ``kagenti webhook``.
 
     ``certificate`` and ``key`` are PEM files, watched for changes. ``client_ca`` (PEM) makes a client certificate
-    from it a condition of every POST; probes and metrics stay open. ``port`` 0 takes a free port.
+    from it a condition of every POST; probes and metrics stay open. ``xds_ca`` (PEM, watched) is the CA of the xDS server,
+    which each injected pod carries. ``port`` 0 takes a free port.
     ``webhook_configuration`` names the MutatingWebhookConfiguration whose caBundle the leaf must verify against;
     empty leaves the check out. ``kubeconfig`` empty means in-cluster, else the usual search. ``shutdown_grace``
     and ``poll`` (how often files and, ten times slower, the caBundle are looked at) are in seconds; ``concurrency``
@@ -34,6 +35,7 @@ class WebhookConfig:
     host: str = "0.0.0.0"  # noqa: S104  # a Service sends to the pod's address, which is not known here
     port: int = 9443
     client_ca: Path | None = None
+    xds_ca: Path | None = None
     installation: Installation = field(default_factory=Installation)
     kubeconfig: str = ""
     webhook_configuration: str = ""

@@ -55,7 +55,7 @@ class Process:
     """The parts of one process, wired by ``run`` or by a test.
 
     ``configuration`` reads our own MutatingWebhookConfiguration (raw) for the trust check, None leaves it out;
-    ``now`` is the clock, aware.
+    ``authorities`` is the CA of the xDS server, which ``trust`` is told when it changes; ``now`` is the clock, aware.
     """
 
     config: WebhookConfig
@@ -66,6 +66,8 @@ class Process:
     entries: Mapping[str, Entry]
     now: Callable[[], datetime.datetime]
     configuration: Callable[[], Awaitable[JSON]] | None = None
+    authorities: tls.Authorities | None = None
+    trust: Callable[[str], None] = field(default=lambda _: None)
     port: int = 0
     door: Door = field(init=False)
     _warm: bool = False
@@ -164,6 +166,9 @@ class Process:
                 leaf = self.certificates.leaf
                 fields = {"certificate": leaf.fingerprint, "not_after": f"{leaf.not_after:%Y-%m-%dT%H:%M:%SZ}"}
                 self.journal.logger.info("certificate reloaded", extra={"fields": fields})
+            if self.authorities is not None and self.authorities.reload():
+                self.trust(self.authorities.pem)
+                self.journal.logger.info("CA of the xDS server reloaded; pods carry it from now on")
 
     async def _warm_up(self) -> None:
         """Takes the first full caches out of the collector's sight, then never ends."""

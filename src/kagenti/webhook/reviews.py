@@ -44,7 +44,7 @@ class Cluster(Protocol):
         """Returns what is known of an AgentRuntime's target; never raises."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reviews:
     """The four entries of one process; ``now`` is the clock, aware."""
 
@@ -57,6 +57,11 @@ class Reviews:
     journal: Journal
     metrics: Metrics
     now: Callable[[], datetime.datetime]
+
+    def trust(self, xds_authority: str) -> None:
+        """Gives the pods from now on this CA of the xDS server (PEM); those before keep what they were given."""
+        installation = replace(self.context.installation, xds_authority=xds_authority)
+        self.context = replace(self.context, installation=installation)
 
     def entries(self) -> Mapping[str, Entry]:
         """Returns the entries by path."""

@@ -65,6 +65,10 @@ def assemble(config: WebhookConfig, client: Get, *, journal: Journal, reflect: R
     certificates = tls.Certificates(files, report=journal.logger.error, now=_now)
     metrics = _metrics(feeds, reads, certificates)
     reviews = _reviews(config, catalogue, reads, layers, journal=journal, metrics=metrics)
+    authorities = None
+    if config.xds_ca is not None:
+        authorities = tls.Authorities(config.xds_ca, what="the xDS server's ca.crt", report=journal.logger.error)
+        reviews.trust(authorities.pem)
     return Process(
         config,
         journal=journal,
@@ -72,6 +76,8 @@ def assemble(config: WebhookConfig, client: Get, *, journal: Journal, reflect: R
         feeds=feeds,
         metrics=metrics,
         entries=reviews.entries(),
+        authorities=authorities,
+        trust=reviews.trust,
         now=_now,
         configuration=_configuration(client, config.webhook_configuration),
     )

@@ -16,7 +16,8 @@ _LONGEST_REPLICA: Final = 116
 class XdsConfig:
     """Settings of the xDS process; the chart gives them as flags of ``kagenti xds``.
 
-    ``certificate`` and ``key`` are PEM files, watched for changes. ``replica`` is the name of our entry in status: the
+    ``certificate`` and ``key`` are PEM files, watched for changes. ``idp_ca`` (PEM, watched) has CAs that identity
+    providers may be signed by, besides the system's. ``replica`` is the name of our entry in status: the
     pod's. ``port`` is the one that Envoys dial; ``status_port`` serves health and metrics; ``debug_port`` listens on
     loopback only. A port of 0 takes a free one. ``kubeconfig`` empty means in-cluster, else the usual search.
     ``shutdown_grace`` is how long open streams are spread over the other replicas, and ``poll`` how often files are
@@ -34,6 +35,7 @@ class XdsConfig:
     status_port: int = 15011
     debug_port: int = 15012
     installation: Installation = field(default_factory=Installation)
+    idp_ca: Path | None = None
     kubeconfig: str = ""
     shutdown_grace: float = 10.0
     poll: float = 1.0

@@ -7,6 +7,7 @@ resolves to is judged and is the one that is dialled, so that a second answer of
 import asyncio
 import functools
 import socket
+import ssl
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class JwksClient:
         providers: Reads ``policy.identityProviders`` of the cluster's config: their very origins are trusted, so that
             their addresses are not judged (a demo's provider listens on loopback).
         api_servers: Reads the addresses and ports of the API server, which is never asked.
+        verify: Gives the context that certificates are checked with; at each fetch, since it may have changed.
         seconds: For one fetch.
     """
 
@@ -62,10 +64,12 @@ class JwksClient:
         *,
         providers: Callable[[], Sequence[str]],
         api_servers: Callable[[], ApiServers] = tuple,
+        verify: Callable[[], ssl.SSLContext | bool] = lambda: True,
         seconds: float = SECONDS,
     ) -> None:
         self._providers = providers
         self._api_servers = api_servers
+        self._verify = verify
         self._seconds = seconds
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -94,7 +98,7 @@ class JwksClient:
     async def _bounded(self, session: aiohttp.ClientSession, url: str, etag: str) -> Fetched:
         try:
             async with asyncio.timeout(self._seconds):
-                return await _get(session, url, etag)
+                return await _get(session, url, etag, self._verify())
         except TimeoutError as error:
             raise Refused("Timeout", f"no complete answer within {self._seconds:g} s") from error
         except aiohttp.ClientConnectorCertificateError as error:
@@ -143,9 +147,9 @@ def _session(resolver: AbstractResolver) -> aiohttp.ClientSession:
     )
 
 
-async def _get(session: aiohttp.ClientSession, url: str, etag: str) -> Fetched:
+async def _get(session: aiohttp.ClientSession, url: str, etag: str, verify: ssl.SSLContext | bool) -> Fetched:  # noqa: FBT001  # aiohttp's own type
     headers = {"If-None-Match": etag} if etag else None
-    async with session.get(url, headers=headers, allow_redirects=False) as answer:
+    async with session.get(url, headers=headers, allow_redirects=False, ssl=verify) as answer:
         if answer.status == _NOT_MODIFIED and etag:
             return Fetched(None, etag)
         if answer.status != _OK:

@@ -12,6 +12,8 @@ from kagenti.xds.apiservers import ApiServers
 from kagenti.xds.config import XdsConfig
 from kagenti.xds.fetch import JwksClient
 from kagenti.xds.parts import Caches, Parts
+from kagenti.xds.process import Part
+from kagenti.xds.roots import Roots
 
 LOGGER: Final = "kagenti.xds"
 
@@ -38,8 +40,10 @@ async def run(config: XdsConfig) -> int:
         client = await stack.enter_async_context(KubeClient(connection, user_agent=agent))
         caches, servers = Caches(client, logger), ApiServers(client.server)
         await servers.look()
+        roots = Roots(config.idp_ca, logger, poll=config.poll)
         fetch = await stack.enter_async_context(
-            JwksClient(providers=caches.identity_providers, api_servers=servers.known)
+            JwksClient(providers=caches.identity_providers, api_servers=servers.known, verify=roots.context)
         )
         parts = Parts(config, client, caches, fetch=fetch, logger=logger)
-        return await parts.process([("API servers", servers.run)]).serve(stop)
+        tasks: list[Part] = [("API servers", servers.run), ("CA of identity providers", roots.run)]
+        return await parts.process(tasks).serve(stop)

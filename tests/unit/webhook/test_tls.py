@@ -138,6 +138,62 @@ def test_rewritten_with_the_same_content_is_no_reload(serving: Serving) -> None:
     assert serving.certificates.reload() is False
 
 
+class Watched:
+    """A file of CA certificates, with what was reported of it."""
+
+    def __init__(self, path: Path, authority: Authority) -> None:
+        self.path = path
+        self.faults: list[str] = []
+        path.write_bytes(authority.pem)
+        self.authorities = tls.Authorities(path, what="the ca.crt", report=self.faults.append)
+
+
+@pytest.fixture
+def watched(tmp_path: Path, authority: Authority) -> Watched:
+    return Watched(tmp_path / "ca.crt", authority)
+
+
+def test_changed_authorities_are_read_once(watched: Watched, authority: Authority, other_authority: Authority) -> None:
+    """A rotation puts the new CA beside the old one; a rewrite of the same bytes is no change."""
+    both = authority.pem + other_authority.pem
+    watched.path.write_bytes(both)
+    assert [watched.authorities.reload() for _ in range(2)] == [True, False]
+    assert watched.authorities.pem == both.decode()
+    os.utime(watched.path, ns=(1, 1))
+    assert watched.authorities.reload() is False
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [(b"to be filled in", "holds no certificate in PEM"), (b"", "holds no certificate"), (None, "No such file")],
+)
+def test_unusable_authorities_change_nothing(
+    watched: Watched, authority: Authority, content: bytes | None, fault: str
+) -> None:
+    """The last good ones stay, the fault is said once with its cure, and a mended file is read."""
+    watched.path.unlink() if content is None else watched.path.write_bytes(content)
+    assert [watched.authorities.reload() for _ in range(3)] == [False, False, False]
+    assert watched.authorities.pem == authority.pem.decode()
+    (said,) = watched.faults
+    assert fault in said
+    assert said.endswith("mount the ca.crt there")
+    watched.path.write_bytes(authority.pem * 2)
+    assert watched.authorities.reload() is True
+
+
+def test_nothing_but_certificates_is_taken_from_their_file(watched: Watched, authority: Authority) -> None:
+    """Every pod would carry it: not a comment, and not a key that stands there by mistake."""
+    watched.path.write_bytes("# prüfen\n".encode() + authority.pem + authority.issue().key)
+    assert watched.authorities.reload() is False
+    assert watched.authorities.pem == authority.pem.decode()
+
+
+def test_first_load_of_authorities_names_file_and_cure(tmp_path: Path) -> None:
+    """Every pod would carry what is wrong with them."""
+    with pytest.raises(errors.ManifestError, match=r'cannot read ".*ca\.crt": No such file or directory; mount the'):
+        tls.Authorities(tmp_path / "ca.crt", what="the ca.crt", report=pytest.fail)
+
+
 def test_first_load_names_file_and_cure(tmp_path: Path, clock: Clock) -> None:
     """Without a pair there is nothing to serve: one line that says which file and what to do."""
     files = tls.Files(tmp_path / "tls.crt", tmp_path / "tls.key")

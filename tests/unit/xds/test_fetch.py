@@ -4,16 +4,24 @@ import asyncio
 import contextlib
 import gzip
 import json
+import logging
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from kagenti import errors
 from kagenti.core.jwks import Refused
 from kagenti.xds.fetch import Fetched, JwksClient
+from kagenti.xds.roots import Roots
 from tests.unit.core.test_jwks import EC, RSA
+from tests.unit.webhook.conftest import make_authority
+from tests.unit.xds.waiting import eventually
+from tests.unit.xds.wired import AUTHORITY
 
 GOOD: Final = json.dumps({"keys": [RSA]}).encode()
 KEYS: Final = json.dumps({"keys": [RSA]}, sort_keys=True, separators=(",", ":"))
@@ -29,7 +37,9 @@ def _answer(body: bytes, *headers: str, status: str = "200 OK") -> Serve:
 
 
 @asynccontextmanager
-async def _server(serve: Serve, *, requests: list[bytes] | None = None) -> AsyncIterator[str]:
+async def _server(
+    serve: Serve, *, requests: list[bytes] | None = None, context: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """A server on loopback that reads one request head and then does what it likes; yields its origin."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -44,9 +54,9 @@ async def _server(serve: Serve, *, requests: list[bytes] | None = None) -> Async
         finally:
             writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'https' if context else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
 
@@ -163,6 +173,35 @@ async def test_slow_servers_get_two_seconds(serve: Serve) -> None:
     begun = time.monotonic()
     assert (await _refused(serve, seconds=0.2)).code == "Timeout"
     assert time.monotonic() - begun < 2
+
+
+async def test_a_private_authority_is_trusted_beside_the_systems(tmp_path: Path) -> None:
+    """``--idp-ca``: without it the certificate does not verify; a file that comes to hold another CA is read again."""
+    stranger, file = make_authority("stranger"), tmp_path / "ca.crt"
+    file.write_bytes(stranger.pem)
+    roots = Roots(file, logging.getLogger("test"), poll=0.01)
+    certificate, key = AUTHORITY.issue().write(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    async with _server(_answer(GOOD), context=context) as origin, asyncio.TaskGroup() as group:
+        watching = group.create_task(roots.run())
+        async with JwksClient(providers=lambda: [origin], verify=roots.context) as client:
+            with pytest.raises(Refused) as refused:
+                await client(f"{origin}/certs")
+            before = roots.context()
+            file.write_bytes(stranger.pem + AUTHORITY.pem)
+            await eventually(lambda: roots.context() is not before)
+            fetched = await client(f"{origin}/certs")
+        watching.cancel()
+    assert (refused.value.code, fetched.keys) == ("Tls", KEYS)
+
+
+def test_without_a_file_the_systems_roots_stand_alone() -> None:
+    """And a file that cannot be used ends the start, with what to do."""
+    roots = Roots(None, logging.getLogger("test"), poll=1)
+    assert roots.context().get_ca_certs() == ssl.create_default_context().get_ca_certs()
+    with pytest.raises(errors.ManifestError, match="mount the CA certificates of the identity providers there"):
+        Roots(Path("/nowhere/ca.crt"), logging.getLogger("test"), poll=1)
 
 
 async def test_nobody_listens() -> None:
