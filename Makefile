@@ -8,7 +8,7 @@ MODE   ?= both
 export PYTHONDONTWRITEBYTECODE :=  # set on some machines, it makes Python compile and pytest rewrite everything at each start
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit e2e check crds bench plane binaries lock wheel clean
+.PHONY: help install demo test unit e2e check crds bench plane programs binaries lock wheel clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## */\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,10 +18,13 @@ install: $(STAMP)       ## create .venv with the locked dependencies (idempotent
 $(STAMP): requirements/dev.txt pyproject.toml scripts/install.py
 	@$(PYTHON) scripts/install.py $(VENV)
 
-binaries: install       ## build (once) or find the control plane's programs and helm, with progress
+programs: install       ## build (once) or find the control plane's programs and helm, with progress
 	@$(PY) -m tests.e2e.plane.binaries
 
-demo: install binaries  ## show the main job on a real API server; ARGS=--once ends by itself, MODE=label|cr|both
+binaries: programs      ## those and all else that the e2e suite starts; Keycloak where Java is or may be installed
+	@$(PY) -m tests.e2e.keycloak.distribution
+
+demo: install programs  ## show the main job on a real API server; ARGS=--once ends by itself, MODE=label|cr|both
 	@$(PY) -m scripts.demo --mode $(MODE) $(ARGS)
 
 unit: install           ## unit tests only, one process per core
@@ -39,10 +42,10 @@ check: install          ## lint, format, types, import contracts, drift of gener
 crds: install           ## write generated/crds, the chart's copies and the values schema anew
 	@$(PY) scripts/generate.py
 
-bench: install binaries ## the figures of admission, as table and plot
+bench: install programs ## the figures of admission, as table and plot
 	@$(PY) bench/admission.py $(ARGS)
 
-plane: install binaries ## start the control plane alone and print its kubeconfig
+plane: install programs ## start the control plane alone and print its kubeconfig
 	@$(PY) -m tests.e2e.plane $(ARGS)
 
 lock: install           ## pin the dependencies of pyproject.toml anew, with hashes

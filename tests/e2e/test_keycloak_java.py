@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.keycloak import java
+from tests.e2e.keycloak import distribution, java
 from tests.e2e.keycloak.distribution import BUILT_FOR, key
 
 
@@ -52,6 +52,23 @@ def test_without_java_it_says_what_is_lacking_and_what_to_do(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(java.Unavailable, match=r"no Java >= 17 in JAVA_HOME or PATH.*install Java >= 17 and Maven"):
         java.java()
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [(java.Unavailable("no Java"), "will be skipped"), (RuntimeError("no network"), "will try again: no network")],
+)
+def test_fetching_ahead_never_stops_the_suite(
+    reason: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``make binaries`` says what it could not have, and leaves the verdict to the tests."""
+
+    def find() -> None:
+        raise reason
+
+    monkeypatch.setattr(distribution, "find", find)
+    distribution.main()
+    assert said in capsys.readouterr().err
 
 
 def test_the_cache_is_keyed_by_artifact_content_and_build_options(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,8 +132,15 @@ def _built(process: Process) -> bool:
     return "Running the server in development mode" in process.log.read_text(errors="replace")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Fetches it ahead of the tests; where that cannot be, says so and leaves it to them, which say it again."""
     try:
         print(f"keycloak: {find().folder}")
     except Unavailable as reason:
         print(f"keycloak: {reason}; its end-to-end tests will be skipped", file=sys.stderr)
+    except RuntimeError as reason:
+        print(f"keycloak: not fetched ahead, its end-to-end tests will try again: {reason}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
