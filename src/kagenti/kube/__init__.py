@@ -2,7 +2,7 @@
 
 from kagenti.kube.catalogue import Catalogue, keep_last_valid
 from kagenti.kube.client import KubeClient
-from kagenti.kube.feed import Feed, FeedState, Reflect, Reflecting, feeds_of
+from kagenti.kube.feed import AnyFeed, Feed, FeedState, Reflect, Reflecting, feeds_of
 from kagenti.kube.kinds import KINDS, OBSERVED, Kind, StoredObject, path_of
 from kagenti.kube.owners import OwnerReader
 from kagenti.kube.pods import PODS, StoredPod
@@ -13,6 +13,7 @@ __all__ = [
     "KINDS",
     "OBSERVED",
     "PODS",
+    "AnyFeed",
     "Catalogue",
     "Feed",
     "FeedState",

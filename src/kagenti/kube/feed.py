@@ -40,6 +40,23 @@ class FeedState:
     relists: int
 
 
+class AnyFeed(Protocol):
+    """One cache and what keeps it fresh, whatever it holds."""
+
+    @property
+    def resource(self) -> str:
+        """Plural resource, for metrics."""
+
+    def missing(self) -> str:
+        """Returns what keeps it from being synced, as one sentence; empty once it is."""
+
+    def state(self) -> FeedState:
+        """Returns its figures."""
+
+    async def run(self) -> None:
+        """Feeds the cache until cancelled; never returns otherwise."""
+
+
 @dataclass(slots=True)
 class Feed(Generic[T]):
     """One cache and its reflector."""

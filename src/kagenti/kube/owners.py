@@ -13,6 +13,7 @@ from cachetools import LRUCache
 from kagenti import errors
 from kagenti.core.trigger import OwnerProof
 from kagenti.core.workload import OwnerReference, WorkloadRef
+from kagenti.kube import wire
 from kagenti.kube.kinds import path_of
 
 _ROOM: Final = 10_000
@@ -28,18 +29,10 @@ class Get(Protocol):
         """Returns the body."""
 
 
-class _Reference(msgspec.Struct, rename="camel"):
-    api_version: str = ""
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-    controller: bool = False
-
-
 class _Metadata(msgspec.Struct, rename="camel"):
     name: str = ""
     uid: str = ""
-    owner_references: list[_Reference] = []
+    owner_references: list[wire.Reference] = []
 
 
 class _Owner(msgspec.Struct):
@@ -123,7 +116,7 @@ class OwnerReader:
 
         async def climb() -> OwnerReference | None:
             metadata = await self._read(reference, path)
-            return None if metadata is None else _controller(metadata) or reference
+            return None if metadata is None else wire.controller(metadata.owner_references) or reference
 
         return await self._tops.get((namespace, *kind, reference.name, reference.uid), climb)
 
@@ -139,10 +132,3 @@ class OwnerReader:
                 f"GET {path} was answered with what is no object: {problem}; try again"
             ) from problem
         return metadata if (metadata.uid, metadata.name) == (reference.uid, reference.name) else None
-
-
-def _controller(metadata: _Metadata) -> OwnerReference | None:
-    for owner in metadata.owner_references:
-        if owner.controller:
-            return OwnerReference(owner.api_version, owner.kind, owner.name, owner.uid)
-    return None

@@ -1,12 +1,12 @@
 """Managed pods as we keep them: what the xDS server and the operator ask of a pod, and nothing else of it."""
 
 import sys
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from kagenti.core.workload import OwnerReference
+from kagenti.kube import wire
 from kagenti.kube.kinds import Kind
 from kagenti_api.v1alpha1 import wellknown
 
@@ -38,14 +38,6 @@ class StoredPod(msgspec.Struct, frozen=True):
         return self.phase in _FINISHED
 
 
-class _Reference(msgspec.Struct, rename="camel"):
-    api_version: str = ""
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-    controller: bool = False
-
-
 class _Annotations(msgspec.Struct):
     receipt: str = msgspec.field(default="", name=wellknown.RECEIPT_ANNOTATION)
 
@@ -60,7 +52,7 @@ class _Metadata(msgspec.Struct, rename="camel"):
     uid: str = ""
     resource_version: str = ""
     deletion_timestamp: str | None = None
-    owner_references: list[_Reference] | None = None
+    owner_references: list[wire.Reference] | None = None
     annotations: _Annotations | None = None
     labels: _Labels | None = None
 
@@ -96,21 +88,13 @@ def _decode(raw: msgspec.Raw | bytes) -> StoredPod:
         uid=meta.uid,
         resource_version=meta.resource_version,
         service_account=sys.intern(pod.spec.service_account_name or "default"),
-        owner=_controller(meta.owner_references or ()),
+        owner=wire.controller(meta.owner_references or ()),
         receipt=sys.intern(meta.annotations.receipt) if meta.annotations else "",
         managed=meta.labels is not None and meta.labels.managed == "true",
         phase=sys.intern(pod.status.phase),
         deleting=meta.deletion_timestamp is not None,
         ips=tuple(address.ip for address in pod.status.pod_ips or () if address.ip),
     )
-
-
-def _controller(references: Iterable[_Reference]) -> OwnerReference | None:
-    """Returns the controller reference (Kubernetes: at most one has ``controller: true``)."""
-    for found in references:
-        if found.controller:
-            return OwnerReference(found.api_version, found.kind, found.name, found.uid)
-    return None
 
 
 PODS: Final = Kind(

@@ -1,5 +1,6 @@
-"""What a list and a watch look like on the wire, as far as the reflector reads it; objects stay raw until their kind reads them."""
+"""What the API server sends, as far as we read it: lists, watches, owner references; objects stay raw until their kind reads them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Generic
 
@@ -7,9 +8,28 @@ import msgspec
 
 from kagenti import errors
 from kagenti.core.store import Apply, Delete, WatchEvent
+from kagenti.core.workload import OwnerReference
 from kagenti.kube.kinds import Kind, T
 
 _INITIAL_END: Final = "k8s.io/initial-events-end"
+
+
+class Reference(msgspec.Struct, rename="camel"):
+    """One owner reference as it stands in metadata."""
+
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool = False
+
+
+def controller(references: Iterable[Reference]) -> OwnerReference | None:
+    """Returns the controller reference (Kubernetes: at most one has ``controller: true``)."""
+    for found in references:
+        if found.controller:
+            return OwnerReference(found.api_version, found.kind, found.name, found.uid)
+    return None
 
 
 class _Event(msgspec.Struct):

@@ -3,7 +3,6 @@
 Labels are bounded: entries are ours, reasons are core's codes, resources are our kinds. No object is ever a label.
 """
 
-import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -12,6 +11,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kagenti.histogram import Histogram
 from kagenti.kube import FeedState
 
 # Seconds. A decision from memory takes 0.1–0.3 ms, one with a strict read 1–6 ms; the API server gives up at 5 s.
@@ -22,30 +22,6 @@ BUCKETS: Final = (
 # More than core has reason codes; a defect there must not become an unbounded label here.
 MOST_REASONS: Final = 128
 OTHER_REASON: Final = "Other"
-
-
-class Latency:
-    """One histogram: observations in seconds, fixed buckets."""
-
-    __slots__ = ("counts", "total")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BUCKETS) + 1)
-        self.total = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Adds one observation."""
-        self.counts[bisect.bisect_left(BUCKETS, seconds)] += 1
-        self.total += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Returns the cumulative counts as Prometheus wants them, by upper bound."""
-        rows: list[tuple[str, float]] = []
-        running = 0
-        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
-            running += count
-            rows.append((bound, running))
-        return rows
 
 
 class Metrics:
@@ -69,7 +45,7 @@ class Metrics:
         self.crashes: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
         self._decisions: Counter[tuple[str, str, bool]] = Counter()
-        self._latency: dict[str, Latency] = {}
+        self._latency: dict[str, Histogram] = {}
         self._feeds = feeds
         self._reads = reads
         self._certificate = certificate
@@ -87,7 +63,7 @@ class Metrics:
         self._decisions[key] += 1
         latency = self._latency.get(entry)
         if latency is None:
-            latency = self._latency[entry] = Latency()
+            latency = self._latency[entry] = Histogram(BUCKETS)
         latency.observe(seconds)
 
     def render(self) -> bytes:

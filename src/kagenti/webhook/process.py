@@ -10,13 +10,13 @@ import datetime
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
 from kagenti import errors, tls
-from kagenti.kube import FeedState
+from kagenti.kube import AnyFeed
 from kagenti.webhook import readiness, trust
 from kagenti.webhook.config import WebhookConfig
 from kagenti.webhook.door import JSON_TYPE, TEXT_TYPE, Door, Entry, low_level_server
@@ -33,23 +33,6 @@ TRUST_TIMEOUT: Final = 5.0
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 
-class Feed(Protocol):
-    """One cache and what keeps it fresh."""
-
-    @property
-    def resource(self) -> str:
-        """Plural resource, for metrics."""
-
-    def missing(self) -> str:
-        """Returns what keeps it from being synced, as one sentence; empty once it is."""
-
-    def state(self) -> FeedState:
-        """Returns its figures."""
-
-    async def run(self) -> None:
-        """Feeds the cache until cancelled; never returns otherwise."""
-
-
 @dataclass(slots=True)
 class Process:
     """The parts of one process, wired by ``run`` or by a test.
@@ -61,7 +44,7 @@ class Process:
     config: WebhookConfig
     journal: Journal
     certificates: tls.Certificates
-    feeds: Sequence[Feed]
+    feeds: Sequence[AnyFeed]
     metrics: Metrics
     entries: Mapping[str, Entry]
     now: Callable[[], datetime.datetime]

@@ -82,7 +82,7 @@ def _push_families(stopwatch: Stopwatch) -> Iterable[Metric]:
     latency = HistogramMetricFamily(
         "kagenti_xds_acknowledge_seconds", "From the first push of a snapshot to its acknowledgement by one Envoy."
     )
-    latency.add_metric((), buckets=stopwatch.buckets(), sum_value=stopwatch.total)
+    latency.add_metric((), buckets=stopwatch.seconds.buckets(), sum_value=stopwatch.seconds.total)
     yield latency
 
 

@@ -1,6 +1,5 @@
 """Who listens to the streams besides the census: the log, and the clock that measures how long a push takes."""
 
-import bisect
 import logging
 import time
 from collections import Counter
@@ -9,6 +8,7 @@ from typing import Any, Final
 
 from kagenti.core import propagation
 from kagenti.core.ads import StreamState
+from kagenti.histogram import Histogram
 from kagenti.xds.session import Connection, Observer
 
 # Seconds. One Envoy acknowledges in 1–10 ms, the last of a thousand after 0.2 s (facts §5); a start takes longer.
@@ -85,8 +85,7 @@ class Stopwatch:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._begun: dict[int, tuple[str, float]] = {}
-        self.counts = [0] * (len(BUCKETS) + 1)
-        self.total = 0.0
+        self.seconds = Histogram(BUCKETS)
         self.events: Counter[str] = Counter()
 
     def opened(self, connection: Connection) -> None:  # noqa: ARG002  # the protocol's
@@ -100,7 +99,7 @@ class Stopwatch:
             case "propagated":
                 self._begun.pop(connection.number, None)
                 if revision == state.revision:
-                    self._observe(self._now() - begun)
+                    self.seconds.observe(self._now() - begun)
             case "rejected":
                 self._begun.pop(connection.number, None)
                 self.events["rejected"] += 1
@@ -115,16 +114,3 @@ class Stopwatch:
     def refused(self, peer: str, reason: str) -> None:  # noqa: ARG002  # the protocol's
         """Counts it."""
         self.events["refused"] += 1
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Returns the cumulative counts as Prometheus wants them, by upper bound."""
-        rows: list[tuple[str, float]] = []
-        running = 0
-        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
-            running += count
-            rows.append((bound, running))
-        return rows
-
-    def _observe(self, seconds: float) -> None:
-        self.counts[bisect.bisect_left(BUCKETS, seconds)] += 1
-        self.total += seconds

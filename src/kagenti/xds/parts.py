@@ -8,7 +8,7 @@ from kagenti import tls
 from kagenti.core import delivery
 from kagenti.core.layers import LayerCache
 from kagenti.core.settings import Resolver
-from kagenti.kube import PODS, Feed, KubeClient, OwnerReader, Reflector, feeds_of, keep_last_valid
+from kagenti.kube import PODS, AnyFeed, Feed, KubeClient, OwnerReader, Reflector, feeds_of, keep_last_valid
 from kagenti.xds import debug, messages
 from kagenti.xds.builder import Builder
 from kagenti.xds.catalogue import Catalogue
@@ -22,7 +22,6 @@ from kagenti.xds.keys import Keyring
 from kagenti.xds.metrics import Metrics, Readings, Table
 from kagenti.xds.observers import Logbook, Observers, Stopwatch
 from kagenti.xds.pods import Pods
-from kagenti.xds.process import Feed as AnyFeed
 from kagenti.xds.process import Part, Process
 from kagenti.xds.propagation import Publisher
 from kagenti.xds.reviews import TokenReviewer

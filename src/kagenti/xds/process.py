@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from kagenti import tls
-from kagenti.kube import FeedState
+from kagenti.kube import AnyFeed
 from kagenti.xds import pages
 from kagenti.xds.config import XdsConfig
 from kagenti.xds.pages import JSON_TYPE, TEXT_TYPE, Page
@@ -28,23 +28,6 @@ LOOPBACK: Final = "127.0.0.1"
 
 Part = tuple[str, Callable[[], Coroutine[Any, Any, None]]]  # Any: what a coroutine yields and is sent
 """Name of a task, and what it runs: never returns but by cancellation."""
-
-
-class Feed(Protocol):
-    """One cache and what keeps it fresh."""
-
-    @property
-    def resource(self) -> str:
-        """Plural resource, for metrics."""
-
-    def missing(self) -> str:
-        """Returns what keeps it from being synced, as one sentence; empty once it is."""
-
-    def state(self) -> FeedState:
-        """Returns its figures."""
-
-    async def run(self) -> None:
-        """Feeds the cache until cancelled; never returns otherwise."""
 
 
 class Server(Protocol):
@@ -83,7 +66,7 @@ class Process:
     config: XdsConfig
     logger: logging.Logger
     certificates: tls.Certificates
-    feeds: Sequence[Feed]
+    feeds: Sequence[AnyFeed]
     server: Server
     publisher: Publisher
     parts: Sequence[Part]

@@ -78,8 +78,8 @@ def test_the_stopwatch_measures_one_snapshot_at_a_time() -> None:
     for moment, state in steps:
         time = moment
         stopwatch.reported(CONNECTION, state)
-    assert round(stopwatch.total, 3) == 0.304
-    assert stopwatch.buckets()[-1] == ("+Inf", 2)
+    assert round(stopwatch.seconds.total, 3) == 0.304
+    assert stopwatch.seconds.buckets()[-1] == ("+Inf", 2)
     assert stopwatch.events == {"rejected": 1}
 
 

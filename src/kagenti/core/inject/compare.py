@@ -5,23 +5,14 @@ Forgiven: the API server's service-account mount, other spellings of a quantity,
 """
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
+
+from kagenti.core.settings.resources import amount
 
 JSON = Any  # a raw container or volume, or a part of it
 
 _SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
-_SUFFIXES: Final = {
-    "m": Decimal("0.001"),
-    "k": Decimal(10**3),
-    "M": Decimal(10**6),
-    "G": Decimal(10**9),
-    "T": Decimal(10**12),
-    "Ki": Decimal(2**10),
-    "Mi": Decimal(2**20),
-    "Gi": Decimal(2**30),
-    "Ti": Decimal(2**40),
-}
 _KINDS: Final = ("requests", "limits")
 
 
@@ -80,7 +71,7 @@ def _is_resized(found: JSON, ours: Mapping[str, JSON]) -> bool:
     for kind in _KINDS:
         theirs = found.get(kind) or {}
         amounts = [_amount(theirs.get(key)) for key in ours.get(kind) or {}]
-        if not all(isinstance(amount, Decimal) and amount > 0 for amount in amounts):
+        if not all(isinstance(found, Decimal) and found > 0 for found in amounts):
             return False
     return True
 
@@ -111,9 +102,5 @@ def _same_resources(found: Mapping[str, JSON], ours: Mapping[str, JSON]) -> bool
 def _amount(quantity: JSON) -> Decimal | str | None:
     if quantity is None:
         return None
-    text = str(quantity)
-    suffix = next((end for end in sorted(_SUFFIXES, key=len, reverse=True) if text.endswith(end)), "")
-    try:
-        return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
-    except InvalidOperation:
-        return text
+    found = amount(str(quantity))
+    return str(quantity) if found is None else found

@@ -1,7 +1,7 @@
 """Requests and limits of the injected containers: amounts of different layers that do not fit together."""
 
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from kagenti.core.settings.identity_provider import CONFIG_INVALID
@@ -34,7 +34,8 @@ def faults(merged: Merged) -> Iterator[Finding]:
 
 def _fault(merged: Merged, *, request: str, limit: str) -> Iterator[Finding]:
     asked, most = merged.values[request], merged.values[limit]
-    if amount(most) >= amount(asked):
+    allowed, needed = amount(most), amount(asked)
+    if allowed is None or needed is None or allowed >= needed:  # the schema lets no other text through
         return
     sources = {merged.origins[path].source for path in (request, limit)}
     objects = tuple(sorted(str(source) for source in sources if source.layer != "built-in"))
@@ -42,7 +43,10 @@ def _fault(merged: Merged, *, request: str, limit: str) -> Iterator[Finding]:
     yield Finding(CONFIG_INVALID, message, limit, objects)
 
 
-def amount(quantity: str) -> Decimal:
-    """Returns a quantity in base units."""
-    digits = quantity.rstrip("".join(_UNITS))
-    return Decimal(digits) * _UNITS.get(quantity[len(digits) :], Decimal(1))
+def amount(quantity: str) -> Decimal | None:
+    """Returns a quantity in base units; None for a text that is none."""
+    suffix = next((end for end in _UNITS if quantity.endswith(end)), "")
+    try:
+        return Decimal(quantity.removesuffix(suffix)) * _UNITS.get(suffix, Decimal(1))
+    except InvalidOperation:
+        return None
