@@ -20,6 +20,7 @@ from kagenti_api.v1alpha1 import KINDS, wellknown
 from kagenti_api.v1alpha1.built_in import BUILT_IN, DERIVED
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS, LayeredField
 from kagenti_api.v1alpha1.meta import KindMarks
+from sentences import sentences
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (ROOT / "generated" / "crds", ROOT / "charts" / "kagenti" / "crds")
@@ -55,6 +56,10 @@ class Generator:
         schema = kind.model_json_schema(by_alias=True, mode="validation")
         self._definitions: Mapping[str, JSON] = schema.get("$defs", {})
         self._models = {model.__name__: model for model in _reachable(kind)}
+        for name, node in {**self._definitions, kind.__name__: schema}.items():
+            for field, sentence in sentences(self._models[name]).items():
+                key = self._models[name].model_fields[field].alias or field
+                node["properties"][key]["description"] = sentence
         self._schema = schema
 
     def root(self, marks: KindMarks, description: str) -> JSON:

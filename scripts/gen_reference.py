@@ -12,6 +12,7 @@ from kagenti.core.settings import BUILT_IN_LAYER, MANDATORY_LOCKS
 from kagenti_api.v1alpha1 import wellknown
 from kagenti_api.v1alpha1.built_in import DERIVED, ENVOY_IMAGES
 from kagenti_api.v1alpha1.fields import LAYERED_FIELDS, LayeredField
+from sentences import sentences
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 
@@ -32,7 +33,7 @@ def settings() -> list[str]:
     for field in LAYERED_FIELDS.values():
         mark = field.mark
         authority = "**cluster**" if mark.authority == "cluster" else "workload"
-        sentence = field.description.replace("|", "\\|")
+        sentence = " ".join(sentences(field.model)[field.name].split()).replace("|", "\\|")
         lockable = "yes" if mark.lockable else "no"
         cells = (f"`{field.path}`", default_of(field), mark.class_, mark.merge, authority, lockable, sentence)
         lines.append(f"| {' | '.join(cells)} |")

@@ -14,12 +14,13 @@ from .settings import RuntimeSettings
 
 @dataclass(frozen=True, slots=True)
 class LayeredField:
-    """One leaf of the layered block: its dotted camelCase path, its marks and its sentence for users."""
+    """One leaf of the layered block: its dotted camelCase path, its marks, and the model's field that it is."""
 
     path: str
     keys: tuple[str, ...]
     mark: Mark
-    description: str
+    model: type[BaseModel]
+    name: str
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:  # Any: typing constructs have no common type
@@ -42,7 +43,7 @@ def _leaves(model: type[BaseModel], keys: tuple[str, ...] = ()) -> Iterator[Laye
         mark = next((item for item in field.metadata if isinstance(item, Mark)), None)
         nested = _model_in(field.annotation)
         if mark is not None:
-            yield LayeredField(".".join(path), path, mark, " ".join((field.description or "").split()))
+            yield LayeredField(".".join(path), path, mark, model, name)
         elif nested is not None:
             yield from _leaves(nested, path)
         else:

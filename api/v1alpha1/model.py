@@ -39,8 +39,8 @@ class Model(BaseModel):
         extra="ignore",
         alias_generator=to_camel,
         populate_by_name=False,
-        use_attribute_docstrings=True,
         protected_namespaces=(),
+        defer_build=True,  # a process or command builds the validators of what it validates, not of all kinds
     )
 
     @model_validator(mode="before")
