@@ -18,13 +18,13 @@ BEGIN, END = "<!-- reasons:begin (written by scripts/gen_reasons.py) -->\n", "<!
 
 REFUSALS = {
     refusal.PROXY_UID: "an app container runs as the proxy's user 1337, or as 1000 with group 1337: its traffic would pass by the proxy",
-    refusal.PORT_COLLISION: "an app container listens on a port that the sidecars use",
-    refusal.RESERVED_NAME: "the pod declares a container, volume or annotation of a name that is ours",
-    refusal.INVALID_VALUE: "an annotation or label of ours on the pod has a value that means nothing",
+    refusal.PORT_COLLISION: "an app container declares a port, or names one, as we do; or an annotation opens AuthBridge's processor",
+    refusal.RESERVED_NAME: "a container or volume has a name of ours without our receipt, or the app mounts our volume",
+    refusal.INVALID_VALUE: "something that injection copies, of the pod or of a setting, has a newline or another control character",
     refusal.POD_SECURITY: "the Pod Security level of the namespace would refuse the sidecars",
     refusal.INTERCEPTION_NOT_ENFORCED: "the pod could undo the redirection: a warning, and denied under Mandatory",
     refusal.FOREIGN_INTERCEPTOR: "another mesh's sidecar redirects this pod's traffic already",
-    refusal.TOO_LARGE: "the files of the sidecars do not fit into the pod's annotations",
+    refusal.TOO_LARGE: "the files of the sidecars, or the receipt, do not fit into the pod's annotations",
 }
 ANSWERS = {
     evaluate.RECEIPT_DROPPED: "warning: the pod carried a receipt of an injection that is not to be; it was removed",
