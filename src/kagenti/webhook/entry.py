@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-import msgspec
-
 from kagenti import errors
 from kagenti.core.admission import pods, respond, review
 from kagenti.core.admission.respond import Answer
@@ -51,7 +49,7 @@ class ReviewEntry:
         encoded = self._encoded(answer)
         seconds = time.perf_counter() - started
         self.metrics.decided(self.name, reason=answer.reason, allowed=answer.allowed, seconds=seconds)
-        self._log(answer, request, body, seconds=seconds)
+        self._log(answer, request, seconds=seconds)
         return encoded
 
     async def _answered(self, body: bytes, *, busy: bool) -> tuple[Answer, Request | None]:
@@ -91,10 +89,9 @@ class ReviewEntry:
         self.journal.crash(self.name, uid=uid)
         return respond.errored(uid, defect)
 
-    def _log(self, answer: Answer, request: Request | None, body: bytes, *, seconds: float) -> None:
+    def _log(self, answer: Answer, request: Request | None, *, seconds: float) -> None:
         if not self.journal.wants_decisions:
             return
-        caller = _caller_of(body)
         self.journal.decision(
             Line(
                 entry=self.name,
@@ -103,8 +100,8 @@ class ReviewEntry:
                 kind=request.kind if request else "",
                 namespace=request.namespace if request else "",
                 name=_name_of(request) if request else "",
-                resource=caller.resource.resource,
-                user=caller.user_info.username,
+                resource=request.resource if request else "",
+                user=request.user if request else "",
                 decision=answer.audit.get("decision", ""),
                 reason=answer.reason,
                 trigger=answer.audit.get("trigger", ""),
@@ -120,31 +117,3 @@ _UNDECIDED: Final = (400, 500, 503)
 def _name_of(request: Request) -> str:
     name: str = request.name or (request.object.get("metadata") or {}).get("generateName") or ""
     return name
-
-
-class _UserInfo(msgspec.Struct):
-    username: str = ""
-
-
-class _Resource(msgspec.Struct):
-    resource: str = ""
-
-
-class _Caller(msgspec.Struct, rename="camel"):
-    user_info: _UserInfo = msgspec.field(default_factory=_UserInfo)
-    resource: _Resource = msgspec.field(default_factory=_Resource)
-
-
-class _Envelope(msgspec.Struct):
-    request: _Caller
-
-
-_envelopes: Final = msgspec.json.Decoder(_Envelope)
-
-
-def _caller_of(body: bytes) -> _Caller:
-    """Returns who wrote what, for the log alone: core decides without them, and they may be of any type."""
-    try:
-        return _envelopes.decode(body).request
-    except (msgspec.DecodeError, RecursionError):
-        return _Caller()
