@@ -144,7 +144,7 @@ def _inject(
         return _refused(decision, subject, sources, resolved, checked)
     stamp = inject.Stamp(
         trigger=decision.trigger or "",
-        now=now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        now=_rfc3339(now),
         version=context.installation.version,
         layout=envoy.LAYOUT,
     )
@@ -153,6 +153,11 @@ def _inject(
         return _refused(decision, subject, sources, resolved, made)
     warnings = (*decision.warnings, *_notes(sources), *checked, *made.warnings)
     return Evaluation(decision, made.operations, warnings, resolved, injection=made, sidecars=built)
+
+
+def _rfc3339(now: datetime.datetime) -> str:
+    """Returns a moment in UTC to the second; strftime takes ten times as long."""
+    return now.astimezone(datetime.UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _refused(

@@ -11,7 +11,7 @@ import msgspec
 JSON = Any  # a raw pod template
 
 
-class _Reference(msgspec.Struct):
+class _Reference(msgspec.Struct, gc=False):  # a pod may have thousands, all dropped at once
     name: str | None = None
 
 

@@ -44,7 +44,10 @@ class Injection:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What was on the pod, what is to be: the receipt's word for the one, ours for the other."""
+    """What was on the pod, what is to be: the receipt's word for the one, ours for the other.
+
+    ``variables`` are the names of the environment variables that stand in each container now.
+    """
 
     subject: Subject
     sidecars: Sidecars
@@ -52,6 +55,7 @@ class _Change:
     before: Added
     added: Added
     recorded: Mapping[str, JSON]
+    variables: Sequence[frozenset[str]]
 
     def keeps_empty(self, part: str) -> bool:
         """Whether the user had left that map or list empty."""
@@ -69,16 +73,16 @@ def inject(
     """Returns the patch of the admitted object, or why it would be too large; the subject is not modified."""
     known = receipt.read(subject) or {}
     before = receipt.added_by(known)
-    added = _added(subject, sidecars, before, type_from_runtime=type_from_runtime)
+    variables = _variables(subject)
+    added = _added(subject, sidecars, before, variables, type_from_runtime=type_from_runtime)
     written = receipt.write(sidecars, added, settings=settings, stamp=stamp)
-    size = sum(len(content.encode()) for content in sidecars.files.values())
-    if size > MOST_FILES or len(written) > MOST_RECEIPT:
+    if sidecars.files_size > MOST_FILES or len(written) > MOST_RECEIPT:
         message = (
-            f"files of {size} bytes (at most {MOST_FILES}) and a receipt of {len(written)} bytes (at most "
+            f"files of {sidecars.files_size} bytes (at most {MOST_FILES}) and a receipt of {len(written)} bytes (at most "
             f"{MOST_RECEIPT}) do not fit into the pod's annotations; shorten the settings, destinationRules first"
         )
         return Refusal(TOO_LARGE, message, "metadata.annotations")
-    change = _Change(subject, sidecars, settings, before, added, receipt.settings_of(known))
+    change = _Change(subject, sidecars, settings, before, added, receipt.settings_of(known), variables)
     patch = Patch(subject.path)
     _metadata(patch, change, _annotations(change, written, stamp), type_=type_from_runtime)
     _init_containers(patch, change)
@@ -88,12 +92,26 @@ def inject(
     return Injection(tuple(patch.operations), sidecars.warnings)
 
 
-def _added(subject: Subject, sidecars: Sidecars, known: Added, *, type_from_runtime: str) -> Added:
+def _variables(subject: Subject) -> list[frozenset[str]]:
+    """Returns the names of each container's environment variables: looked at once, since a pod may have thousands."""
+    return [
+        frozenset([entry.get("name") for entry in container.get("env") or ()])
+        for container in subject.spec.get("containers") or ()
+    ]
+
+
+def _added(
+    subject: Subject,
+    sidecars: Sidecars,
+    known: Added,
+    variables: Sequence[frozenset[str]],
+    *,
+    type_from_runtime: str,
+) -> Added:
     """Returns what of the user's parts is ours: what is not theirs, or what the receipt says we added before."""
     environment = {}
-    for container in subject.spec.get("containers") or ():
-        ours = known.environment.get(container["name"], ())
-        theirs = {entry.get("name") for entry in container.get("env") or ()}.difference(ours)
+    for container, names in zip(subject.spec.get("containers") or (), variables, strict=True):
+        theirs = names.difference(known.environment.get(container["name"], ()))
         environment[container["name"]] = tuple(name for name in sidecars.environment if name not in theirs)
     absent = wellknown.TYPE_LABEL not in subject.labels or wellknown.TYPE_LABEL in known.labels
     present = {entry.get("name") for entry in subject.spec.get("imagePullSecrets") or ()}
@@ -216,10 +234,12 @@ def _service_account_mounts(subject: Subject) -> list[JSON]:
 
 
 def _environment(patch: Patch, change: _Change) -> None:
-    for index, container in enumerate(change.subject.spec.get("containers") or ()):
-        name, values = container["name"], change.sidecars.environment
+    values = change.sidecars.environment
+    containers = zip(change.subject.spec.get("containers") or (), change.variables, strict=True)
+    for index, (container, names) in enumerate(containers):
+        name = container["name"]
         wanted = [{"name": key, "value": values[key]} for key in change.added.environment[name]]
-        ours = {*change.added.environment[name], *change.before.environment.get(name, ())}
+        ours = names.intersection((*change.added.environment[name], *change.before.environment.get(name, ())))
         keep = change.keeps_empty(f"env:{name}")
         patch.settle(container.get("env"), wanted, "spec", "containers", index, "env", ours=ours, keep_empty=keep)
 

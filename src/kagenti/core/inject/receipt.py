@@ -53,6 +53,10 @@ class Added:
         return RESERVED_VOLUMES.union(recorded)
 
 
+NOTHING_ADDED: Final = Added()
+"""What was added to a pod without a receipt."""
+
+
 def read(subject: Subject) -> Mapping[str, JSON] | None:
     """Returns the pod's receipt: None without one, empty when it cannot be read."""
     text = subject.annotations.get(wellknown.RECEIPT_ANNOTATION)
@@ -67,6 +71,8 @@ def read(subject: Subject) -> Mapping[str, JSON] | None:
 
 def added_by(receipt: Mapping[str, JSON]) -> Added:
     """Returns what a receipt says was added; entries of wrong types count as absent."""
+    if not receipt:
+        return NOTHING_ADDED
     environment = receipt.get("environment")
     return Added(
         environment={str(name): _texts(value) for name, value in environment.items()}

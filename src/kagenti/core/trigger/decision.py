@@ -12,7 +12,7 @@ from typing import Final, Literal
 from kagenti.core.settings.model import Finding, ResolvedSettings, Source
 from kagenti.core.trigger import reasons
 from kagenti.core.trigger.coverage import CALLED, Coverage, Mode, entry_of
-from kagenti.core.trigger.policy import OwnerProof, Policy, Standing, standing
+from kagenti.core.trigger.policy import FREE, OwnerProof, Policy, Standing, standing
 from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
 
@@ -180,6 +180,8 @@ def unsupported_field(subject: Subject) -> str:
 
 def _standing_in(decision: Decision, policy: Policy, stands: Standing) -> Decision:
     """Completes a decision with how the policy stood; an exemption is named where nothing else decided."""
+    if stands is FREE:
+        return decision
     decision = dataclasses.replace(
         decision,
         mandatory=stands.mandatory,
