@@ -7,8 +7,10 @@ fails closed (pods, workloads), and let through with a warning where it fails op
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from kagenti import errors
 from kagenti.core.admission import pods, respond, review
@@ -75,7 +77,9 @@ class ReviewEntry:
             return answer
         warning = f"{answer.reason}: not checked by kagenti: {answer.message}"
         audit = {**answer.audit, "decision": "allowed"}
-        return replace(answer, allowed=True, message="", warnings=(*answer.warnings, warning), audit=audit)
+        return msgspec.structs.replace(
+            answer, allowed=True, message="", warnings=(*answer.warnings, warning), audit=audit
+        )
 
     def _encoded(self, answer: Answer) -> bytes:
         try:

@@ -5,9 +5,9 @@ Source: admission.k8s.io/v1; warnings and audit annotations as the API server li
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 import orjson
 import pybase64
 
@@ -27,8 +27,7 @@ INTERNAL_ERROR: Final = "InternalError"
 BAD_REQUEST: Final = "BadRequest"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The response to one review, before it is JSON.
 
     ``reason`` is our code, for metrics and the audit log. ``patch`` is a list of JSON patch operations; an empty one
@@ -41,7 +40,7 @@ class Answer:
     code: int = 200
     message: str = ""
     warnings: tuple[str, ...] = ()
-    audit: Mapping[str, str] = field(default_factory=dict)
+    audit: Mapping[str, str] = msgspec.field(default_factory=dict)
     patch: Sequence[JSON] = ()
     defect: Exception | None = None
 

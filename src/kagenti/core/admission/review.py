@@ -4,9 +4,9 @@ Source: admission.k8s.io/v1. What cannot be a request raises BadReview; what is 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import msgspec
 import orjson
 
 from kagenti import errors
@@ -29,8 +29,7 @@ class BadReview(errors.InputError):  # named after what it is about, as its tree
         self.uid = uid
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """The parts of ``request`` that decisions read; ``object`` and ``old_object`` are raw and never modified.
 
     ``object`` is empty on DELETE, ``old_object`` on CREATE. ``name`` is empty while only generateName is known.

@@ -7,8 +7,9 @@ wanted is taken away, so that the result is the one that the untouched pod would
 import datetime
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from kagenti.core.inject import compare, receipt
 from kagenti.core.inject.patch import Operation, Patch
@@ -34,16 +35,14 @@ TOUCH_LIST: Final = (
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")  # RFC 3339 section 5.6
 
 
-@dataclass(frozen=True, slots=True)
-class Injection:
+class Injection(msgspec.Struct, frozen=True):
     """The operations that inject a pod, and what its author should know."""
 
     operations: tuple[Operation, ...]
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(msgspec.Struct, frozen=True):
     """What was on the pod, what is to be: the receipt's word for the one, ours for the other.
 
     ``variables`` are the names of the environment variables that stand in each container now.

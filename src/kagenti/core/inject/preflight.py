@@ -3,8 +3,9 @@
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from kagenti.core.inject import enforcement, foreign, podsecurity, probes, receipt
 from kagenti.core.inject.refusal import (
@@ -37,8 +38,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _READ_ANNOTATIONS: Final = (wellknown.OUTBOUND_PORTS_EXCLUDE_ANNOTATION, wellknown.INBOUND_PORTS_EXCLUDE_ANNOTATION)
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(msgspec.Struct, frozen=True):
     """What the checks read: the pod, what it would get, and the app's containers (all, and those that keep running)."""
 
     subject: Subject

@@ -1,7 +1,8 @@
 """How the injection policy of a namespace stands towards one subject: bound by Mandatory, exempt, or neither."""
 
-from dataclasses import dataclass
 from typing import Final, Literal, Protocol
+
+import msgspec
 
 from kagenti.core.settings.model import Source
 from kagenti.core.trigger import reasons
@@ -26,8 +27,7 @@ class Policy(Protocol):
         """Whether the cluster exempts that owner or service account."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """Whether Mandatory binds the subject, or the cluster exempts it, and what its author should know of that."""
 
     mandatory: bool
