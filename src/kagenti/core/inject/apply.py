@@ -5,6 +5,7 @@ wanted is taken away, so that the result is the one that the untouched pod would
 """
 
 import datetime
+import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -32,6 +33,7 @@ TOUCH_LIST: Final = (
 )
 """Everything in a pod that injection may change; nothing else is touched (spec 04)."""
 
+_NAME: Final = operator.itemgetter("name")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")  # RFC 3339 section 5.6
 
 
@@ -93,10 +95,7 @@ def inject(
 
 def _variables(subject: Subject) -> list[frozenset[str]]:
     """Returns the names of each container's environment variables: looked at once, since a pod may have thousands."""
-    return [
-        frozenset([entry.get("name") for entry in container.get("env") or ()])
-        for container in subject.spec.get("containers") or ()
-    ]
+    return [frozenset(map(_NAME, container.get("env") or ())) for container in subject.spec.get("containers") or ()]
 
 
 def _added(

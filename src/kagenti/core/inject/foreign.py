@@ -4,6 +4,7 @@ A name alone proves nothing (an nginx may be called istio-proxy), and a shape al
 Shapes as Istio and Linkerd write them into pods; recorded ones are test data.
 """
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -47,6 +48,7 @@ _MESHES: Final = (
     ),
 )
 
+_NAME: Final = operator.itemgetter("name")
 _VARIABLES: Final = tuple(mesh.environment for mesh in _MESHES)
 
 
@@ -66,10 +68,10 @@ def interceptor(containers: Iterable[Placed]) -> tuple[str, str] | None:
 def _variable(container: Mapping[str, JSON]) -> str:
     """Returns the first environment variable that is a mesh's own; empty without one.
 
-    Pods may have thousands, so all names are searched as one text; no name holds a newline (Kubernetes: C_IDENTIFIER
-    or, relaxed, printable ASCII), and what a file says instead finds at worst too much.
+    Pods may have thousands, so all names are searched as one text. A name with a newline, which Kubernetes refuses, is
+    taken for two: that finds too much rather than too little.
     """
-    names = "\n".join([str(entry.get("name")) for entry in container.get("env") or ()])
+    names = "\n".join(map(_NAME, container.get("env") or ()))
     if not any(variable in names for variable in _VARIABLES):
         return ""
     return next((name for name in names.split("\n") if name.startswith(_VARIABLES)), "")
