@@ -67,6 +67,7 @@ def injected(old: Old, pod: OldPod) -> bool:
 
 
 def selected(old: Old, pod: OldPod) -> bool:
+    """Whether a pod got to the choice of its parts: type, kill switch, opt-in or opt-out of its era."""
     era, namespace = old.era, old.namespaces.get(pod.owner.namespace)
     kind = pod.labels.get(era.label("type"))
     gates = gates_in_force(old)

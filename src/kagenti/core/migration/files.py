@@ -147,10 +147,14 @@ def _scripts(node: JSON) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeFile:
-    """What of authbridge-runtime-config has a counterpart: plugin settings by ``<plugin>.<field>``, and whether SPIRE is on."""
+    """What of authbridge-runtime-config has a counterpart: plugin settings by ``<plugin>.<field>``, and whether SPIRE is on.
+
+    ``mode`` is empty where the operator chose it.
+    """
 
     values: Mapping[str, JSON] = field(default_factory=dict)
     spire: bool = False
+    mode: str = ""
     place: str = ""
 
 
@@ -192,7 +196,8 @@ def runtime(place: str, text: str, *, report: Report, used: bool) -> RuntimeFile
             return None
         values[f"{plugin}.{name}"] = value
     by_svid = (values.get("token-exchange.identity") or {}).get("type") == "spiffe"
-    return RuntimeFile(values, "spiffe" in found or by_svid, place)
+    mode = found.get("mode")
+    return RuntimeFile(values, "spiffe" in found or by_svid, mode if isinstance(mode, str) else "", place)
 
 
 def _plugin_fields(found: Mapping[str, JSON], place: str, report: Report) -> Iterator[tuple[str, str, JSON]]:

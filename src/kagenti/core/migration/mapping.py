@@ -119,13 +119,6 @@ def _manifest(layer: LayerName, namespace: str, spec: Mapping[str, JSON]) -> JSO
     return {"apiVersion": wellknown.API_VERSION, "kind": _KINDS[layer], "metadata": metadata, "spec": dict(spec)}
 
 
-def runtime(target: Mapping[str, str], namespace: str, spec: Mapping[str, JSON], *, kind: str = "") -> JSON:
-    """Returns the AgentRuntime of a workload: ``target`` is its reference, ``kind`` agent or tool."""
-    body = {"targetRef": dict(target), **({"type": kind} if kind else {}), **spec}
-    metadata = {"name": target["name"], "namespace": namespace}
-    return {"apiVersion": wellknown.API_VERSION, "kind": "AgentRuntime", "metadata": metadata, "spec": body}
-
-
 def names(manifests: Sequence[JSON]) -> list[str]:
     """Returns the manifests' names for people, in their order."""
     found = []

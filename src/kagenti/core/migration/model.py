@@ -23,6 +23,7 @@ from kagenti.core.migration.chain import (
 from kagenti.core.migration.installation import Old, OldNamespace
 from kagenti.core.migration.keys import INTERCEPTION, KEYCLOAK, REGISTRATION, VALIDATION
 from kagenti.core.migration.routes import Outbound
+from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a value of an old file
 
@@ -105,7 +106,7 @@ class _Facts:
 
     def config(self, name: str) -> str:
         """Returns a value of authbridge-config; an empty one counts as missing (1.3)."""
-        return self.namespace.config.get(name, "")
+        return self.namespace.config.get(name, "").strip()
 
     def image(self, component: str) -> str:
         return str(self.old.platform.get(f"images.{component}") or images.COMPILED[component])
@@ -181,14 +182,30 @@ def _interception(facts: _Facts, found: Found) -> None:
     found.values[f"{INTERCEPTION}.proxyPort"] = ports["proxy.port"]
     found.values[f"{INTERCEPTION}.inboundProxyPort"] = ports["proxy.inboundProxyPort"]
     found.values[f"{INTERCEPTION}.proxyUid"] = ports["proxy.uid"]
+    era = facts.old.era
     annotated = {
-        name: _ports(facts.pod.annotations.get(facts.old.era.label(f"{name}-ports-exclude"), ""))
+        name: _ports(facts.pod.annotations.get(era.label(f"{name}-ports-exclude"), ""))
         for name in ("outbound", "inbound")
     }
-    if facts.old.era.target == "workloads":  # the annotations came with 2026-03-16
+    paths = {"outbound": f"{INTERCEPTION}.excludePorts", "inbound": "identity.inbound.excludePorts"}
+    mode = facts.namespace.runtime.mode if facts.namespace.runtime is not None else ""
+    always = {_KEYCLOAK_PORT}
+    for name, ports in annotated.items():
+        ours = facts.pod.annotations.get(f"{wellknown.PREFIX}{name}-ports-exclude", "")
+        if era.prefix != wellknown.PREFIX and _ports(ours):
+            found.notes[paths[name]] = Note(reasons.ANNOTATION_COUNTS)
+        if not ports:
+            continue
+        if era.prefix != wellknown.PREFIX:
+            found.notes[paths[name]] = Note(reasons.OTHER_PREFIX)
+        elif era.target == "workloads" or (era.consolidated and mode != "envoy-sidecar"):
+            found.notes[paths[name]] = Note(reasons.ANNOTATION_COUNTS)
+    if era.consolidated and mode != "envoy-sidecar":  # enforce-redirect knows no excluded ports (2.4)
+        annotated, always = {"outbound": [], "inbound": []}, set()
+    if era.target == "workloads":  # the annotations came with 2026-03-16
         annotated = {"outbound": [], "inbound": []}
-    found.values[f"{INTERCEPTION}.excludePorts"] = sorted({_KEYCLOAK_PORT, *annotated["outbound"]})
-    found.values["identity.inbound.excludePorts"] = sorted(annotated["inbound"])
+    found.values[paths["outbound"]] = sorted({*always, *annotated["outbound"]})
+    found.values[paths["inbound"]] = sorted(annotated["inbound"])
 
 
 def _ports(text: str) -> list[int]:
@@ -215,6 +232,9 @@ def _registration(facts: _Facts, found: Found) -> None:
         f"{REGISTRATION}.authType": auth_type or facts.config("CLIENT_AUTH_TYPE") or "client-secret",
         f"{REGISTRATION}.idpAlias": facts.config("SPIFFE_IDP_ALIAS") or "spire-spiffe",
     }
+    for path in (f"{KEYCLOAK}.url", f"{KEYCLOAK}.realm"):
+        if not found.values[path]:  # its env was required, or the registration failed (1.3)
+            found.notes[path] = Note(reasons.OLD_STUCK)
     if facts.parts.registers and not facts.old.era.consolidated:
         found.values[f"{KEYCLOAK}.adminCredentialsSecret"] = "keycloak-admin-secret"
 

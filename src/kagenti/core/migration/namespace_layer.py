@@ -113,6 +113,8 @@ class _Reader:
         """Takes the settings of the consolidated binary, which win over authbridge-config."""
         runtime = self.namespace.runtime
         if runtime is None:
+            if self.old.era.consolidated:
+                self._without_spire(f"ConfigMap {self.namespace.name}/{RUNTIME}")
             return
         for name, value in runtime.values.items():
             row = key(RUNTIME, name)
@@ -132,10 +134,16 @@ class _Reader:
                 self.spec.carry(row.to, value, runtime.place, name, row)
             else:
                 self.report.take(runtime.place, name, row)
+        if runtime.mode == "envoy-sidecar":
+            path = "identity.outbound.trafficInterception.excludePorts"
+            why = "always excluded in this mode; every service on 8080 escapes the policy, so leave it out when you can"
+            self.spec.derive(path, [8080], runtime.place, "OUTBOUND_PORTS_EXCLUDE=8080", why)
         if not runtime.spire:
-            self.spec.derive(
-                "identity.spiffe.enabled", value=False, place=runtime.place, name="spiffe (absent)", why="SPIRE was off"
-            )
+            self._without_spire(runtime.place)
+
+    def _without_spire(self, place: str) -> None:
+        why = "SPIRE was off"
+        self.spec.derive("identity.spiffe.enabled", value=False, place=place, name="spiffe (absent)", why=why)
 
     def _plugin_identity(self, place: str, name: str, value: Mapping[str, JSON], row: Key) -> None:
         kinds = {"spiffe": "federated-jwt", "client-secret": "client-secret"}

@@ -38,7 +38,11 @@ DEFAULT_MISSING_TOKEN: Final = "DefaultMissingToken"  # noqa: S105  # a reason c
 SERVICE_ACCOUNT: Final = "ServiceAccount"
 CLIENT_NAME: Final = "ClientName"
 REGISTRATION_MOVED: Final = "RegistrationMoved"
+OTHER_PREFIX: Final = "OtherPrefix"
+ANNOTATION_COUNTS: Final = "AnnotationCounts"
 INVERTED_LABEL: Final = "InvertedLabel"
+OLD_SIDECARS: Final = "OldSidecars"
+REFUSED: Final = "Refused"
 NOT_TRIGGERED: Final = "NotTriggered"
 NEWLY_TRIGGERED: Final = "NewlyTriggered"
 OLD_STUCK: Final = "OldStuck"
@@ -76,7 +80,11 @@ MEANINGS: Final[Mapping[str, str]] = {
     SERVICE_ACCOUNT: "difference: the old webhook set the service account; set it in the pod template to keep the identity",
     CLIENT_NAME: "difference: the old webhook named clients after ReplicaSets, a new one at every roll-out",
     REGISTRATION_MOVED: "difference: the client is registered by the sidecar, where the old operator did it or nobody",
+    OTHER_PREFIX: "difference: labels and annotations of the renamed prefix are not read; kagenti migrate labels renames them",
+    ANNOTATION_COUNTS: "difference: an annotation that excludes ports had no effect in that era, and counts here",
     INVERTED_LABEL: 'difference: client-registration-inject: "false" did nothing in that era and opts out here; remove it',
+    OLD_SIDECARS: "difference: the pod template holds the old webhook's sidecars; kagenti migrate labels takes them out",
+    REFUSED: "difference: kagenti refuses this pod; the message says why and what to do",
     NOT_TRIGGERED: "difference: the old labels do not trigger here; kagenti migrate trigger gives the workload a trigger",
     NEWLY_TRIGGERED: "difference: the old webhook left the workload alone, and a label or AgentRuntime triggers it now",
     OLD_STUCK: "difference: the old pod could not start for want of an object; the new one can",

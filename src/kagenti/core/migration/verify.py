@@ -10,6 +10,7 @@ from typing import Any, Final
 from kagenti.core.admission.evaluate import Evaluation
 from kagenti.core.envoy import destinations as ways
 from kagenti.core.envoy.destinations import Destinations, generalised
+from kagenti.core.inject.refusal import RESERVED_NAME
 from kagenti.core.migration import reasons, routes
 from kagenti.core.migration.chain import OldPod
 from kagenti.core.migration.keys import INTERCEPTION, KEYCLOAK, REGISTRATION, VALIDATION
@@ -65,26 +66,53 @@ class Verified:
     @property
     def loses_sidecars(self) -> bool:
         """Whether the old webhook injected it and kagenti would not: a restart would leave it bare."""
-        return any(found.field == "injected" and found.old for found in self.differences)
+        return any(found.field == "injected" and found.old is True for found in self.differences)
 
 
 def verify(
-    migration: Migration, pod: OldPod, evaluation: Evaluation, *, cluster_domain: str, namespaces: Collection[str]
+    migration: Migration,
+    pod: OldPod,
+    evaluation: Evaluation,
+    *,
+    cluster_domain: str,
+    namespaces: Collection[str],
+    triggered: Evaluation | None = None,
 ) -> Verified:
-    """Returns how a pod's configuration compares before and after."""
+    """Returns how a pod's configuration compares before and after.
+
+    ``triggered`` is what kagenti would make of the pod with its trigger and without old sidecars: where it is not injected as it
+    stands, the rest is compared with that.
+    """
     before = effective(migration.old, pod)
-    after = observed(evaluation, pod)
     lost = migration.lost.get(pod.owner.namespace) or migration.lost.get("") or {}
-    found = list(_fields(before, after, lost))
-    decided = 0
-    if before.values["injected"] and after["injected"] and evaluation.settings is not None:
-        found_hosts = list(
-            _outbound(before, evaluation.settings, lost, cluster_domain=cluster_domain, namespaces=namespaces)
-        )
-        decided = len(found_hosts)
-        found += [difference for difference in found_hosts if difference is not None]
-    compared = 1 if not (before.values["injected"] and after["injected"]) else len(before.values) + decided
+    found = list(_injected(before, evaluation))
+    compared = 1
+    shown = evaluation if evaluation.sidecars is not None or triggered is None else triggered
+    if before.values["injected"] and shown.sidecars is not None and shown.settings is not None:
+        after = {**observed(shown, pod), "injected": before.values["injected"]}
+        hosts = list(_outbound(before, shown.settings, lost, cluster_domain=cluster_domain, namespaces=namespaces))
+        found += [*_fields(before, after, lost), *(difference for difference in hosts if difference is not None)]
+        compared = len(before.values) + len(hosts)
     return Verified(str(pod.owner), compared - len(found), tuple(found))
+
+
+_UNTRIGGERED: Final = ("NoTrigger", "NotEnrolled", "LabelMissing", "LabelIgnored", "OptOut")
+
+
+def _injected(before: Effective, evaluation: Evaluation) -> Iterator[Difference]:
+    """Yields the difference in whether the pod is injected at all, with what kagenti says about it."""
+    decision = evaluation.decision
+    now = decision.injects and decision.called
+    if before.values["injected"] == now:
+        return
+    if now:
+        yield Difference("injected", False, True, reasons.NEWLY_TRIGGERED)  # noqa: FBT003  # old and new
+        return
+    note = before.notes.get("injected")
+    reason = reasons.NOT_TRIGGERED if decision.reason in _UNTRIGGERED else reasons.REFUSED
+    reason = reasons.OLD_SIDECARS if decision.reason == RESERVED_NAME else reason
+    reason = note.reason if note is not None and decision.reason == "InjectionDisabled" else reason
+    yield Difference("injected", True, f"{decision.reason}: {decision.message}", reason)  # noqa: FBT003  # old and new
 
 
 def observed(evaluation: Evaluation, pod: OldPod) -> dict[str, JSON]:
@@ -161,13 +189,6 @@ def _ports(text: str | None) -> list[int]:
 
 
 def _fields(before: Effective, after: Mapping[str, JSON], lost: Mapping[str, str]) -> Iterator[Difference]:
-    if not (before.values["injected"] and after["injected"]):
-        if before.values["injected"] != after["injected"]:
-            reason = _explained("injected", before, after, lost)
-            fallback = reasons.NOT_TRIGGERED if before.values["injected"] else reasons.NEWLY_TRIGGERED
-            named = reason if reason != reasons.UNEXPLAINED else fallback
-            yield Difference("injected", before.values["injected"], after["injected"], named)
-        return
     for field, old in before.values.items():
         if after.get(field) != old:
             yield Difference(field, old, after.get(field), _explained(field, before, after, lost))
