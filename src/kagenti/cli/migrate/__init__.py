@@ -89,6 +89,7 @@ ReleaseNamespace = Annotated[
 ]
 Report = Annotated[Format, typer.Option("--report", "-o", help="How the report is printed.")]
 Apply = Annotated[bool, typer.Option("--apply", help="Apply to the cluster.")]
+Replace = Annotated[bool, typer.Option(help="With --apply: take away what an earlier run set and this one does not.")]
 InstalledMode = Annotated[
     Mode | None, typer.Option("--mode", help="Trigger mode of the installation, where none is installed yet.")
 ]
@@ -127,6 +128,7 @@ def configmaps(
     filename: Files = None,
     apply: Apply = False,  # noqa: FBT002  # a flag
     partial: Annotated[bool, typer.Option(help="With --apply: apply although some objects could not be read.")] = False,  # noqa: FBT002  # a flag
+    replace: Replace = False,  # noqa: FBT002  # a flag
     verify: Annotated[bool, typer.Option("--verify", help="Compare every workload before and after.")] = False,  # noqa: FBT002  # a flag
     output_dir: Annotated[Path | None, typer.Option(help="Write one file for each manifest there.")] = None,
     report: Report = Format.table,
@@ -149,7 +151,7 @@ def configmaps(
     scope = _scope(filename, namespace, kubeconfig, era, trust_domain=trust_domain, cluster_domain=cluster_domain,
                    release_namespace=release_namespace, mode=mode)  # fmt: skip
     wanted = settings.Wanted(
-        apply=apply, partial=partial, verify=verify, output_dir=output_dir, report=report.value,
+        apply=apply, partial=partial, replace=replace, verify=verify, output_dir=output_dir, report=report.value,
         exchanger=token_exchange.value, keep_injecting=keep_injecting,
     )  # fmt: skip
     sys.exit(settings.run(scope, wanted))

@@ -15,7 +15,7 @@ from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.cli.migrate import Scope, printing, sources, writing
 from kagenti.cli.migrate.sources import Gathered
 from kagenti.core.installation import Installation
-from kagenti.core.migration import chain, crs, eras, installation, mapping, patches, verify
+from kagenti.core.migration import chain, crs, eras, installation, mapping, patches, reasons, verify
 from kagenti.core.migration.cluster_layer import Choices, Exchanger
 from kagenti.core.migration.eras import Detected
 from kagenti.core.migration.mapping import Migration
@@ -35,6 +35,7 @@ class Wanted:
 
     apply: bool = False
     partial: bool = False
+    replace: bool = False
     verify: bool = False
     output_dir: Path | None = None
     report: str = "table"
@@ -71,7 +72,9 @@ def run(scope: Scope, wanted: Wanted) -> int:
     choices = Choices(wanted.exchanger, wanted.keep_injecting)
     migration = mapping.migrate(old, report=report, choices=choices, cluster=facts)
     own = [one for one in workloads(found) if chain.injected(old, one.pod)]
-    made = [*migration.manifests, *runtimes(own, old, always=False)]
+    made = [*migration.manifests, *runtimes(own, old, always=False)] if _anything(found) else []
+    if not made:
+        report.warn(reasons.MISSING_OBJECT, "ConfigMaps", "there is none of an old webhook: nothing is migrated")
     done, refused = _written(made, scope, wanted, report)
     verified = _verified(migration, made, found, scope) if wanted.verify else []
     answer = printing.data(report, verified, era=era.era.name, why=era.why, done=[*done, *refused])
@@ -82,6 +85,12 @@ def run(scope: Scope, wanted: Wanted) -> int:
         sys.stdout.write(writing.text(made))
         sys.stderr.write(text)
     return int(bool(report.faults or refused) or any(not one.ok or one.loses_sidecars for one in verified))
+
+
+def _anything(found: Gathered) -> bool:
+    """Whether any ConfigMap of an old installation is there."""
+    names = {*eras.NAMESPACE_MAPS, *(name for _, *pair in eras.PAIRS for name in pair)}
+    return any(one["metadata"].get("name") in names for one in found.config_maps)
 
 
 def _names(found: Gathered) -> frozenset[str]:
@@ -102,7 +111,7 @@ def _written(made: Sequence[JSON], scope: Scope, wanted: Wanted, report: Report)
         raise errors.UsageError("--apply with a dump needs to know the cluster: name its --kubeconfig")
 
     async def work(client: KubeClient) -> tuple[list[str], list[str]]:
-        return await writing.apply(client, made)
+        return await writing.apply(client, made, replace=wanted.replace)
 
     applied, refused = cluster.session(scope.kubeconfig, work)
     return [*done, *applied], refused

@@ -1,7 +1,7 @@
 """What a migration writes: manifests by server-side apply, patches, files; nothing is deleted, and nobody's field is taken."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from kagenti_api.v1alpha1 import wellknown
 JSON = Any  # a manifest
 
 _UNFOLDED: Final = 1 << 24  # longer than any line: no value is folded
+_SHOWN: Final = 3  # paths that a line names
 MANAGER: Final = "kagenti-migrate"
 _PLURALS: Final = {
     "AgentRuntimeClusterConfig": "agentruntimeclusterconfigs",
@@ -55,15 +56,24 @@ def write(folder: Path, manifests: Sequence[JSON]) -> list[str]:
     return names
 
 
-async def apply(client: KubeClient, manifests: Sequence[JSON]) -> tuple[list[str], list[str]]:
+async def apply(client: KubeClient, manifests: Sequence[JSON], *, replace: bool = False) -> tuple[list[str], list[str]]:
     """Applies manifests; returns the lines of what was done and of what was not.
 
-    A field that somebody else owns stays theirs: the API server refuses (conflict), and the line says which.
+    A field that somebody else owns stays theirs: the API server refuses (conflict), and the line says which. What an earlier
+    run applied is taken away with ``replace`` only: ConfigMaps that are deleted meanwhile must change nothing.
     """
     done, refused = [], []
     for manifest, name in zip(manifests, mapping.names(manifests), strict=True):
         path = _path(manifest)
-        before = await _version(client, path)
+        live = await _live(client, path)
+        before = (live.get("metadata") or {}).get("resourceVersion")
+        missing = [] if replace else sorted(owned(live) - set(_paths(manifest)))
+        if missing:
+            what = f"{', '.join(missing[:_SHOWN])}{', …' if missing[_SHOWN:] else ''}"
+            refused.append(
+                f"{name}: not applied: it would take {what} away, which an earlier run set; say --replace if it may"
+            )
+            continue
         try:
             body = await client.request(
                 "PATCH",
@@ -83,12 +93,38 @@ async def apply(client: KubeClient, manifests: Sequence[JSON]) -> tuple[list[str
     return done, refused
 
 
-async def _version(client: KubeClient, path: str) -> str | None:
+async def _live(client: KubeClient, path: str) -> JSON:
     try:
-        found: str | None = orjson.loads(await client.get(path))["metadata"].get("resourceVersion")
+        return orjson.loads(await client.get(path))
     except (errors.NotFound, errors.Forbidden):
-        return None
+        return {}
+
+
+def owned(live: JSON) -> set[str]:
+    """Returns the paths of a live object that an earlier run of this command set (Kubernetes: field management)."""
+    found: set[str] = set()
+    for entry in (live.get("metadata") or {}).get("managedFields") or ():
+        if entry.get("manager") == MANAGER:
+            found |= set(_owned(entry.get("fieldsV1") or {}, ""))
     return found
+
+
+def _owned(fields: JSON, above: str) -> Iterator[str]:
+    """Yields the leaves of a fieldsV1 set below spec, as dotted paths; ``.`` is the parent itself, ``v:`` and ``k:`` list items."""
+    inner = {key: value for key, value in fields.items() if key.startswith("f:")}
+    for key, value in inner.items():
+        yield from _owned(value, f"{above}.{key.removeprefix('f:')}" if above else key.removeprefix("f:"))
+    if not inner and above.startswith("spec."):
+        yield above
+
+
+def _paths(node: JSON, above: str = "") -> Iterator[str]:
+    """Yields every path of a manifest, of leaves and of what is above them."""
+    for key, value in node.items():
+        path = f"{above}.{key}" if above else key
+        yield path
+        if isinstance(value, Mapping):
+            yield from _paths(value, path)
 
 
 def _path(manifest: JSON) -> str:

@@ -61,7 +61,11 @@ def migrate(old: Old, *, report: Report, choices: Choices, cluster: Cluster) -> 
     for name, spec in below.items():
         spec.prune(functools.partial(_below, top, name, cluster), f"AgentRuntimeConfig {name}/default")
     manifests = [_manifest("cluster", "", {**above.nested(), **policy})]
-    manifests += [_manifest("namespace", name, spec.nested()) for name, spec in below.items() if spec.nested()]
+    manifests += [
+        _manifest("namespace", name, spec.nested())
+        for name, spec in below.items()
+        if spec.values and old.namespaces[name].present
+    ]
     lost = {"": dict(above.lost), **{name: {**above.lost, **spec.lost} for name, spec in below.items()}}
     return Migration(old, tuple(manifests), report, lost)
 

@@ -190,11 +190,11 @@ def _interception(facts: _Facts, found: Found) -> None:
     paths = {"outbound": f"{INTERCEPTION}.excludePorts", "inbound": "identity.inbound.excludePorts"}
     mode = facts.namespace.runtime.mode if facts.namespace.runtime is not None else ""
     always = {_KEYCLOAK_PORT}
-    for name, ports in annotated.items():
-        ours = facts.pod.annotations.get(f"{wellknown.PREFIX}{name}-ports-exclude", "")
-        if era.prefix != wellknown.PREFIX and _ports(ours):
+    for name, excluded in annotated.items():
+        under_ours = _ports(facts.pod.annotations.get(f"{wellknown.PREFIX}{name}-ports-exclude", ""))
+        if era.prefix != wellknown.PREFIX and under_ours:
             found.notes[paths[name]] = Note(reasons.ANNOTATION_COUNTS)
-        if not ports:
+        if not excluded:
             continue
         if era.prefix != wellknown.PREFIX:
             found.notes[paths[name]] = Note(reasons.OTHER_PREFIX)

@@ -3,7 +3,7 @@
 The new side is read off the sidecars that were built and the destinations that Envoy gets, not off the settings that went in.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -122,9 +122,7 @@ def observed(evaluation: Evaluation, pod: OldPod) -> dict[str, JSON]:
         return {"injected": False}
     built = {container["name"]: container for container in sidecars.init_containers}
     found: dict[str, JSON] = {"injected": True, "containers": sorted(built)}
-    for component, name in CONTAINERS.items():
-        if name in built:
-            found |= dict(_container(component, built[name]))
+    found |= of_containers(sidecars.init_containers)
     values = values_for(resolved, owner=pod.owner, service_account=pod.service_account)
     found |= {"identity.spiffe.enabled": resolved.flag("identity.spiffe.enabled"), "clientId": values.client_id}
     found["identity.spiffe.jwtAudience"] = resolved.text("identity.spiffe.jwtAudience")
@@ -132,6 +130,35 @@ def observed(evaluation: Evaluation, pod: OldPod) -> dict[str, JSON]:
     found |= _registration(built.get(CONTAINERS["clientRegistration"]), resolved)
     found |= _proxy(sidecars, built, resolved, values.audience)
     return found
+
+
+def of_containers(init_containers: Iterable[Mapping[str, JSON]]) -> dict[str, JSON]:
+    """Returns the fields that stand in the containers of a pod, a live one's too: images, policies, resources, ports, env."""
+    built = {container["name"]: container for container in init_containers}
+    found: dict[str, JSON] = {}
+    for component, name in CONTAINERS.items():
+        if name in built:
+            found |= dict(_container(component, built[name]))
+    if CONTAINERS["clientRegistration"] in built:
+        env = _literals(built[CONTAINERS["clientRegistration"]])
+        found |= {path: _literal(env.get(name)) or _IMAGE_DEFAULTS.get(path) for path, name in _ENVIRONMENT.items()}
+    if CONTAINERS["proxyInit"] in built:
+        found |= _interception(_literals(built[CONTAINERS["proxyInit"]]))
+    return found
+
+
+def _literals(container: Mapping[str, JSON]) -> dict[str, str | None]:
+    return {entry["name"]: entry.get("value") for entry in container.get("env") or ()}
+
+
+def _interception(env: Mapping[str, str | None]) -> dict[str, JSON]:
+    return {
+        f"{INTERCEPTION}.proxyPort": int(env["PROXY_PORT"] or 0),
+        f"{INTERCEPTION}.inboundProxyPort": int(env["INBOUND_PROXY_PORT"] or 0),
+        f"{INTERCEPTION}.proxyUid": int(env["PROXY_UID"] or 0),
+        f"{INTERCEPTION}.excludePorts": _ports(env.get("OUTBOUND_PORTS_EXCLUDE")),
+        "identity.inbound.excludePorts": _ports(env.get("INBOUND_PORTS_EXCLUDE")),
+    }
 
 
 def _container(component: str, container: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
@@ -150,7 +177,7 @@ def _registration(container: Mapping[str, JSON] | None, resolved: ResolvedSettin
     }
     found[f"{KEYCLOAK}.adminCredentialsSecret"] = resolved.get(f"{KEYCLOAK}.adminCredentialsSecret")
     if container is not None:
-        env = {entry["name"]: entry.get("value") for entry in container["env"]}
+        env = _literals(container)
         found |= {path: _literal(env.get(name)) for path, name in _ENVIRONMENT.items()}
         clients = _literal(env.get("PLATFORM_CLIENT_IDS"))
         found[f"{KEYCLOAK}.platformClientIds"] = clients.split(",") if clients else None
@@ -169,13 +196,7 @@ def _proxy(
     init = built.get(CONTAINERS["proxyInit"])
     if init is None:
         return {"validates": False}
-    env = {entry["name"]: entry.get("value") for entry in init["env"]}
     return {
-        f"{INTERCEPTION}.proxyPort": int(env["PROXY_PORT"]),
-        f"{INTERCEPTION}.inboundProxyPort": int(env["INBOUND_PROXY_PORT"]),
-        f"{INTERCEPTION}.proxyUid": int(env["PROXY_UID"]),
-        f"{INTERCEPTION}.excludePorts": _ports(env.get("OUTBOUND_PORTS_EXCLUDE")),
-        "identity.inbound.excludePorts": _ports(env.get("INBOUND_PORTS_EXCLUDE")),
         "validates": sidecars.port_mapping is not None,
         f"{VALIDATION}.issuer": resolved.text(f"{VALIDATION}.issuer"),
         f"{VALIDATION}.jwksUrl": resolved.text(f"{VALIDATION}.jwksUrl"),

@@ -239,7 +239,7 @@ def test_the_same_goes_in_the_same_comes_out(drawn: tuple[str, list[JSON], JSON]
     assert first.report.entries == second.report.entries
 
 
-PLAIN = {key: value for key, value in legacy.AUTHBRIDGE.items()}
+PLAIN = dict(legacy.AUTHBRIDGE)
 
 
 @given(
