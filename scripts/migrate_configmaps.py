@@ -4,6 +4,12 @@ import sys
 
 from kagenti import cli
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Runs the command with our own arguments."""
     sys.argv = ["kagenti", "migrate", "configmaps", *sys.argv[1:]]
     cli.main()
+
+
+if __name__ == "__main__":
+    main()

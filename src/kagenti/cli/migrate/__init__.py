@@ -163,7 +163,7 @@ def trigger(
     namespace: Namespaces = None,
     all_namespaces: AllNamespaces = False,  # noqa: FBT002  # a flag
     filename: Files = None,
-    step: Annotated[int, typer.Option(min=0, help="Carry out this step of the runbook; 0 prints it.")] = 0,
+    step: Annotated[str, typer.Option(help="Carry out the step of this name; without it the runbook is printed.")] = "",
     report: Report = Format.table,
     era: OfEra = None,
     mode: InstalledMode = None,

@@ -151,6 +151,7 @@ def steps(found: Sequence[Step], form: str) -> str:
         listed = [
             {
                 "step": number,
+                "name": step.name,
                 "title": step.title,
                 "why": step.why,
                 "does": runbook.described(step),
@@ -163,7 +164,11 @@ def steps(found: Sequence[Step], form: str) -> str:
         return orjson.dumps(listed, option=orjson.OPT_INDENT_2).decode() + "\n"
     lines = []
     for number, step in enumerate(found, 1):
-        head = f"## {number}. {step.title}" if form == "markdown" else f"{number}. {step.title}"
+        head = (
+            f"## {number}. {step.title} (`{step.name}`)"
+            if form == "markdown"
+            else f"{number}. {step.name}: {step.title}"
+        )
         lines += [head, *([""] if form == "markdown" else []), f"   {step.why}" if form == "table" else f"{step.why}."]
         lines += [f"   - {line}" if form == "table" else f"- {line}" for line in runbook.described(step)]
         lines += [""] if form == "markdown" else []

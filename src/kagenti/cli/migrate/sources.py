@@ -130,7 +130,7 @@ async def from_cluster(client: KubeClient, scope: Scope, report: Report) -> Gath
     places = list(scope.namespaces) or _agent_namespaces(found)
     found.workloads = [one for place in places for one in await reader.workloads(place)]
     await _custom(client, found)
-    found.holding = await _holding(client, places, found)
+    found.holding = await _holding(reader, places, found)
     return found
 
 
@@ -154,10 +154,13 @@ class _Reader:
         self._client, self._report = client, report
         self._refused: set[str] = set()
 
-    async def items(self, path: str, what: str, kind: str, version: str, *, selector: str = "") -> list[JSON]:
-        """Returns every object of a list, page by page; none where it is forbidden or not served."""
+    async def items(self, path: str, what: str, kind: str, version: str, *, ours: bool = False) -> list[JSON]:
+        """Returns every object of a list, page by page; none where it is forbidden or not served.
+
+        ``ours`` are kagenti's own kinds: without a right to them there is nothing to compare with, but nothing is lost.
+        """
         items: list[JSON] = []
-        params = {"limit": _PAGE, **({"fieldSelector": selector} if selector else {})}
+        params = {"limit": _PAGE}
         try:
             while True:
                 answer = orjson.loads(await self._client.get(path, params=params))
@@ -167,7 +170,10 @@ class _Reader:
                     break
                 params = {**params, "continue": following}
         except errors.Forbidden:
-            self.refuse(what)
+            if ours:
+                self._report.warn(reasons.NO_ACCESS, what, "this account may not read it: it counts as empty")
+            else:
+                self.refuse(what)
             return []
         except errors.NotFound:
             return []
@@ -271,17 +277,24 @@ async def _plural(client: KubeClient, known: Named) -> str:
     return next(str(one["name"]) for one in served["resources"] if one["kind"] == known.kind and "/" not in one["name"])
 
 
-async def _holding(client: KubeClient, places: Iterable[str], found: Gathered) -> Holding:
-    """Returns the objects of ours, none where our kinds are not served yet."""
-    try:
-        held = await cluster.holding(client, places)
-    except errors.NotFound:
-        held = Holding()
-    except errors.Forbidden:
-        held = Holding()
+async def _holding(reader: _Reader, places: Iterable[str], found: Gathered) -> Holding:
+    """Returns the objects of ours, the namespaces and the owners; of ours none where they are not served or may not be read."""
+    base = f"/apis/{wellknown.API_VERSION}"
+    lists = [("AgentRuntimeClusterConfig", f"{base}/agentruntimeclusterconfigs")]
+    for place in places:
+        lists += [
+            (kind, f"{base}/namespaces/{quote(place, safe='')}/{plural}") for kind, plural in _IN_NAMESPACE.items()
+        ]
+    held = Holding()
+    for kind, path in lists:
+        for item in await reader.items(path, path, kind, wellknown.API_VERSION, ours=True):
+            held.add(item, namespace="")
     for one in (*found.namespaces, *found.workloads):
         held.add(one, namespace="")
     return held
+
+
+_IN_NAMESPACE: Final = {"AgentRuntimeConfig": "agentruntimeconfigs", "AgentRuntime": "agentruntimes"}
 
 
 async def older(client: KubeClient, scope: Scope, report: Report) -> Gathered:

@@ -23,21 +23,23 @@ from kagenti.kube.client import KubeClient
 JSON = Any  # a manifest
 
 
-def run(scope: Scope, way: Way, *, step: int, report: str) -> int:
+def run(scope: Scope, way: Way, *, step: str, report: str) -> int:
     """Prints the runbook, or carries one step out; returns 1 where a guard does not hold or an object could not be read."""
     notes = Report()
     found = sources.gather(scope, notes)
     plan = _plan(found, scope, way)
     steps = runbook.runbook(plan)
     _tell_faults(notes)
-    if step == 0:
+    if not step:
         sys.stdout.write(printing.steps(steps, report))
         return int(bool(notes.faults))
-    if step > len(steps):
-        raise errors.UsageError(f"--step is {step}, but the runbook has {len(steps)} steps; print it without --step")
+    wanted = next((one for one in steps if one.name == step), None)
+    if wanted is None:
+        known = ", ".join(one.name for one in steps)
+        raise errors.UsageError(f"--step is {step!r}, but the runbook has the steps {known}")
     if scope.files:
         raise errors.UsageError("--step carries out changes, which a dump cannot take; leave -f out")
-    return _carry_out(steps[step - 1], plan, found, scope)
+    return _carry_out(wanted, plan, found, scope)
 
 
 def _tell_faults(report: Report) -> None:

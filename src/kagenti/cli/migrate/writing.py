@@ -89,7 +89,7 @@ async def apply(client: KubeClient, manifests: Sequence[JSON], *, replace: bool 
             refused.append(f"{name}: not applied: {problem}")
             continue
         after = orjson.loads(body)["metadata"].get("resourceVersion")
-        done.append(f"{name} {'unchanged' if before == after else 'applied'}")
+        done.append(f"{name} {'unchanged' if before is not None and before == after else 'applied'}")
     return done, refused
 
 
@@ -97,7 +97,7 @@ async def _live(client: KubeClient, path: str) -> JSON:
     try:
         return orjson.loads(await client.get(path))
     except (errors.NotFound, errors.Forbidden):
-        return {}
+        return {}  # the write says what is wrong
 
 
 def owned(live: JSON) -> set[str]:

@@ -139,14 +139,18 @@ _PINNED: Final = "the pinned default takes its place, or choose v0.4.0-alpha.8 o
 
 
 def _resources(component: str, written: Mapping[str, JSON], place: str, spec: LayerSpec, row: Key) -> None:
-    taken = []
     for path, value in _amounts(written):
         field = f"components.{component}.resources.{path}"
         name = f"resources.{component}.{path}"
         if path not in _AMOUNTS:
             spec.report.impossible(place, name, "only requests and limits of cpu and memory can be set")
-        elif spec.carry(field, str(value), place, name, row):
-            taken.append(field)
+        else:
+            spec.carry(field, _quantity(value), place, name, row)
+
+
+def _quantity(value: JSON) -> str:
+    """Returns an amount as a text; a number is an amount too (Kubernetes: "Quantity")."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _amounts(written: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:

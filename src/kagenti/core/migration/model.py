@@ -172,7 +172,8 @@ def _resources(facts: _Facts, found: Found) -> None:
         for path, default in RESOURCE_DEFAULTS[component].items():
             kind, _, name = path.partition(".")
             amount = (written.get(kind) or {}).get(name, default)
-            found.values[f"components.{component}.resources.{path}"] = str(amount)
+            whole = isinstance(amount, float) and amount == int(amount)
+            found.values[f"components.{component}.resources.{path}"] = str(int(amount) if whole else amount)
 
 
 def _interception(facts: _Facts, found: Found) -> None:

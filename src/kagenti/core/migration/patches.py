@@ -16,7 +16,7 @@ from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a part of a raw workload
 
-_IMAGES: Final = (
+IMAGES: Final = (
     "proxy-init",
     "spiffe-helper",
     "client-registration",
@@ -27,7 +27,7 @@ _IMAGES: Final = (
     "authbridge-lite",
     "authbridge-envoy",
 )
-_CONTAINERS: Final = (
+CONTAINERS: Final = (
     "proxy-init",
     "spiffe-helper",
     "kagenti-client-registration",
@@ -35,7 +35,7 @@ _CONTAINERS: Final = (
     "authbridge",
     "authbridge-proxy",
 )
-_VOLUMES: Final = {
+VOLUMES: Final = {
     "shared-data": "emptyDir",
     "svid-output": "emptyDir",
     "spire-agent-socket": "",
@@ -45,7 +45,7 @@ _VOLUMES: Final = {
     "authbridge-runtime-config": "configMap",
 }
 """Volume → the source that the old webhook gave it; the socket was a hostPath before it was CSI."""
-_ANNOTATIONS: Final = tuple(
+ANNOTATIONS: Final = tuple(
     f"{wellknown.PREFIX}{name}"
     for name in ("config-hash", "mtls-mode", "keycloak-client-credentials-secret-name", "authbridge-mode")
 )
@@ -97,7 +97,7 @@ def clean(found: OldWorkload) -> tuple[list[Operation], list[str]]:
         return [], []
     said += _volumes(patch, subject.spec.get("volumes") or (), left)
     said += _group(patch, subject.spec)
-    gone_keys = [key for key in _ANNOTATIONS if key in subject.annotations]
+    gone_keys = [key for key in ANNOTATIONS if key in subject.annotations]
     for key in gone_keys:
         patch.remove("metadata", "annotations", key)
     return patch.operations, [*said, *(f"takes annotation {key} out" for key in gone_keys)]
@@ -106,7 +106,7 @@ def clean(found: OldWorkload) -> tuple[list[Operation], list[str]]:
 def is_old_sidecar(container: Mapping[str, JSON]) -> bool:
     """Whether a container is one that an old webhook stored: by its name and the name of its image."""
     image = split(str(container.get("image") or ""))[0].rpartition("/")[2]
-    return container.get("name") in _CONTAINERS and image in _IMAGES
+    return container.get("name") in CONTAINERS and image in IMAGES
 
 
 def _volumes(patch: Patch, volumes: Sequence[Mapping[str, JSON]], left: Sequence[Mapping[str, JSON]]) -> list[str]:
@@ -114,9 +114,9 @@ def _volumes(patch: Patch, volumes: Sequence[Mapping[str, JSON]], left: Sequence
     gone = [
         index
         for index, volume in enumerate(volumes)
-        if volume.get("name") in _VOLUMES
+        if volume.get("name") in VOLUMES
         and volume["name"] not in used
-        and (not _VOLUMES[volume["name"]] or _VOLUMES[volume["name"]] in volume)
+        and (not VOLUMES[volume["name"]] or VOLUMES[volume["name"]] in volume)
     ]
     if gone and len(gone) == len(volumes):
         patch.remove("spec", "volumes")

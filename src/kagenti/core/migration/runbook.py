@@ -27,9 +27,11 @@ Guard = Literal["", "now", "label", "cr", "patched"]
 class Step:
     """One step: objects to apply, patches, or a command that a person gives; ``why`` says why it stands where it stands.
 
-    ``modes`` are the trigger modes of which one must be installed before the next step.
+    ``name`` stays what it is while steps before it are done and drop out. ``modes`` are the trigger modes of which one must be
+    installed before the next step.
     """
 
+    name: str
     title: str
     why: str
     manifests: tuple[JSON, ...] = ()
@@ -72,6 +74,7 @@ def _begin(plan: Plan) -> list[Step]:
     """Settings before anything can inject; in E1 the old webhook goes before its sidecars are taken out of the templates."""
     steps = [
         Step(
+            "settings",
             "Settings",
             "they must be there before a pod is injected by them",
             command="kagenti crds --apply && kagenti migrate configmaps --all-namespaces --apply --verify",
@@ -80,6 +83,7 @@ def _begin(plan: Plan) -> list[Step]:
     if plan.old_webhook and plan.old.era.target == "workloads":
         steps.append(
             Step(
+                "old-webhook",
                 "The old webhook goes",
                 "it would put its sidecars back into every template that is cleaned; they stay in the templates until then, so "
                 "pods that restart have them",
@@ -91,7 +95,7 @@ def _begin(plan: Plan) -> list[Step]:
 
 def _both(plan: Plan, *, enough: tuple[Mode, ...]) -> Step:
     why = "labels and AgentRuntimes trigger side by side while the one replaces the other"
-    return Step("Trigger mode both", why, command=_helm(plan, "both"), modes=enough)
+    return Step("mode-both", "Trigger mode both", why, command=_helm(plan, "both"), modes=enough)
 
 
 def _helm(plan: Plan, mode: Mode) -> str:
@@ -108,7 +112,7 @@ def _enrol(found: Sequence[OldWorkload]) -> Step:
         for name in namespaces_of(found)
     )
     why = "AgentRuntimes trigger in enrolled namespaces only; without a trigger nothing changes there"
-    return Step("Namespaces are enrolled", why, manifests=manifests)
+    return Step("enrolment", "Namespaces are enrolled", why, manifests=manifests)
 
 
 def _to_cr(plan: Plan) -> list[Step]:
@@ -117,11 +121,12 @@ def _to_cr(plan: Plan) -> list[Step]:
     cleaned = tuple(patch for patch in map(patches.untrigger, found) if patch is not None)
     why = "the label still triggers, so an AgentRuntime only adds to it"
     return [
-        Step("AgentRuntimes", why, manifests=made),
+        Step("runtimes", "AgentRuntimes", why, manifests=made),
         _enrol(found),
         _both(plan, enough=("both", "cr")),
         *_first(plan),
         Step(
+            "labels",
             "Labels are cleaned",
             "each pod template rolls out; its pods are injected by their AgentRuntime, which was tried before",
             patches=cleaned,
@@ -130,6 +135,7 @@ def _to_cr(plan: Plan) -> list[Step]:
         ),
         *_last(plan),
         Step(
+            "mode-cr",
             "Trigger mode cr",
             "labels trigger nothing from here on; leave this step out to keep both",
             command=_helm(plan, "cr"),
@@ -146,13 +152,19 @@ def _to_label(plan: Plan) -> list[Step]:
     marked = tuple(patch for patch in (patches.trigger(one, kind=kind) for one, kind in found) if patch is not None)
     needed = tuple(runtimes([one for one, _ in found], plan.old, always=False))
     steps = [
-        Step("AgentRuntimes with settings of their own", "what old labels said besides the trigger", manifests=needed)
+        Step(
+            "runtimes",
+            "AgentRuntimes with settings of their own",
+            "what old labels said besides the trigger",
+            manifests=needed,
+        )
     ]
     return [
         *(steps if needed else []),
         _both(plan, enough=("both", "label")),
         *_first(plan),
         Step(
+            "labels",
             "Pod templates are labelled",
             "each rolls out, and its pods are injected by their label, which was tried before",
             patches=marked,
@@ -161,6 +173,7 @@ def _to_label(plan: Plan) -> list[Step]:
         ),
         *_last(plan),
         Step(
+            "mode-label",
             "Trigger mode label",
             "AgentRuntimes trigger nothing from here on, and go on overriding settings; leave this step out to keep both",
             command=_helm(plan, "label"),
@@ -180,6 +193,7 @@ def _first(plan: Plan) -> list[Step]:
         return []
     return [
         Step(
+            "one-workload",
             "One workload is restarted",
             "its pods are kagenti's from here on; look at it before the others follow",
             command="kubectl rollout restart deployment/NAME -n NAMESPACE && kagenti migrate configmaps --all-namespaces --verify",
@@ -193,6 +207,7 @@ def _last(plan: Plan) -> list[Step]:
         return []
     return [
         Step(
+            "old-webhook",
             "The old webhook goes",
             "every workload that it injected is injected by kagenti; running pods keep the sidecars that they have",
             command=f"kubectl delete mutatingwebhookconfiguration {plan.old_webhook}",

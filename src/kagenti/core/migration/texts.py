@@ -2,6 +2,7 @@
 
 import functools
 import re
+import warnings
 from typing import Any, Final
 
 from ruamel.yaml import YAML
@@ -23,7 +24,9 @@ def read_yaml(text: str) -> JSON:
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 1)
     try:
-        return yaml.load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about numbers that YAML 1.2 reads otherwise: Go did not warn either
+            return yaml.load(text)
     except MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1
         raise Unreadable(f"line {line}: not YAML: {problem.problem or problem.context}") from problem
