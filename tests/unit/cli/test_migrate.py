@@ -118,6 +118,9 @@ def test_the_runbook_in_each_form(way: str, kagenti: Run, written: Write) -> Non
     answer = json.loads(kagenti("migrate", "trigger", "--to", way, "-f", file, "-o", "json").out)
     table = kagenti("migrate", "trigger", "--to", way, "-f", file).out
     markdown = kagenti("migrate", "trigger", "--to", way, "-f", file, "-o", "markdown").out
+    folder = Path(file).parent / "out"
+    assert kagenti("migrate", "trigger", "--to", way, "-f", file, "--output-dir", str(folder)).code == 0
+    assert len(list(folder.iterdir())) == sum(len(step["manifests"]) for step in answer)
     for step in answer:
         assert f"{step['step']}. {step['name']}: {step['title']}" in table
         assert f"## {step['step']}. {step['title']} (`{step['name']}`)" in markdown

@@ -164,6 +164,7 @@ def trigger(
     all_namespaces: AllNamespaces = False,  # noqa: FBT002  # a flag
     filename: Files = None,
     step: Annotated[str, typer.Option(help="Carry out the step of this name; without it the runbook is printed.")] = "",
+    output_dir: Annotated[Path | None, typer.Option(help="Write the manifests of its steps there, for GitOps.")] = None,
     report: Report = Format.table,
     era: OfEra = None,
     mode: InstalledMode = None,
@@ -177,7 +178,7 @@ def trigger(
     _ = all_namespaces
     scope = _scope(filename, namespace, kubeconfig, era, cluster_domain=cluster_domain,
                    release_namespace=release_namespace, mode=mode)  # fmt: skip
-    sys.exit(triggers.run(scope, to.value, step=step, report=report.value))
+    sys.exit(triggers.run(scope, to.value, step=step, report=report.value, output_dir=output_dir))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -23,13 +24,15 @@ from kagenti.kube.client import KubeClient
 JSON = Any  # a manifest
 
 
-def run(scope: Scope, way: Way, *, step: str, report: str) -> int:
-    """Prints the runbook, or carries one step out; returns 1 where a guard does not hold or an object could not be read."""
+def run(scope: Scope, way: Way, *, step: str, report: str, output_dir: Path | None) -> int:
+    """Prints the runbook, writes its manifests to a folder, or carries one step out; returns 1 where a guard does not hold or an object could not be read."""
     notes = Report()
     found = sources.gather(scope, notes)
     plan = _plan(found, scope, way)
     steps = runbook.runbook(plan)
     _tell_faults(notes)
+    if output_dir is not None:
+        writing.write(output_dir, [manifest for one in steps for manifest in one.manifests])
     if not step:
         sys.stdout.write(printing.steps(steps, report))
         return int(bool(notes.faults))

@@ -1,5 +1,6 @@
 """What a migration tells: one entry for every old key, and findings with a code; plain values, printed by the shell."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,6 +10,7 @@ from kagenti.core.settings.model import Finding
 
 JSON = Any  # a value as it stood in an old file
 
+_USER: Final = re.compile(r"//[^/@\s]+@")
 _SHOWN: Final = 60  # characters of a value that a sentence quotes
 
 
@@ -56,8 +58,8 @@ class Report:
 
 
 def quoted(value: JSON) -> str:
-    """Returns a value for a sentence, shortened."""
-    text = repr(value)
+    """Returns a value for a sentence: shortened, and without the user information of a URL, which may be a password."""
+    text = _USER.sub("//…@", repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 

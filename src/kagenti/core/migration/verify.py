@@ -90,7 +90,7 @@ def verify(
     shown = evaluation if evaluation.sidecars is not None or triggered is None else triggered
     if before.values["injected"] and shown.sidecars is not None and shown.settings is not None:
         after = {**observed(shown, pod), "injected": before.values["injected"]}
-        hosts = list(_outbound(before, shown.settings, lost, cluster_domain=cluster_domain, namespaces=namespaces))
+        hosts = list(_outbound(before, shown, lost, cluster_domain=cluster_domain, namespaces=namespaces))
         found += [*_fields(before, after, lost), *(difference for difference in hosts if difference is not None)]
         compared = len(before.values) + len(hosts)
     return Verified(str(pod.owner), compared - len(found), tuple(found))
@@ -242,26 +242,26 @@ _FOLLOWS: Final = {
 
 def _outbound(
     before: Effective,
-    resolved: ResolvedSettings,
+    shown: Evaluation,
     lost: Mapping[str, str],
     *,
     cluster_domain: str,
     namespaces: Collection[str],
 ) -> Iterator[Difference | None]:
-    """Yields for each host that shows a decision the difference, or None where both decide alike."""
-    found = ways.destinations(resolved, cluster_domain=cluster_domain, namespaces=namespaces)
+    """Yields for each host that shows a decision the difference, or None where both decide alike; without a proxy all passes."""
+    if shown.settings is None or shown.sidecars is None:
+        return
+    found = ways.destinations(shown.settings, cluster_domain=cluster_domain, namespaces=namespaces)
     globs = [route.host for route in before.outbound.routes]
     globs += [f"**.{rule.host[2:]}" if rule.host.startswith("*.") else rule.host for rule in found.rules]
     for host in dict.fromkeys(routes.sample_hosts(globs)):
-        old, new = before.outbound.decide(host), decided(found, host)
-        if old == new:
-            outside = not inside(host, cluster_domain=cluster_domain, namespaces=namespaces)
-            if old.action == "Exchange" and outside:
-                yield Difference(f"{OUTBOUND}[{host}] TLS", "plain", "TLS", reasons.TLS_ORIGINATED)
-            else:
-                yield None
-            continue
-        yield Difference(f"{OUTBOUND}[{host}]", old, new, _why(host, old, new, before, lost))
+        old, new = before.outbound.decide(host), decided(found, host) if shown.sidecars.proxied else routes.PASS
+        if old != new:
+            yield Difference(f"{OUTBOUND}[{host}]", old, new, _why(host, old, new, before, lost))
+        elif old.action == "Exchange" and not inside(host, cluster_domain=cluster_domain, namespaces=namespaces):
+            yield Difference(f"{OUTBOUND}[{host}] TLS", "plain", "TLS", reasons.TLS_ORIGINATED)
+        else:
+            yield None
 
 
 def decided(found: Destinations, host: str) -> Decision:

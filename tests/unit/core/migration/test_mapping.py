@@ -196,6 +196,7 @@ def test_the_expected_audience_hangs_on_the_image(tag: str, expected: str | None
         ({"TARGET_AUDIENCE": "two words"}, "TARGET_AUDIENCE", "pattern"),
         ({"KEYCLOAK_ADMIN_PASSWORD": "hunter2"}, "KEYCLOAK_ADMIN_PASSWORD", "Secret"),
         ({"SOME_API_KEY": "hunter2"}, "SOME_API_KEY", "Secret"),
+        ({"KEYCLOAK_URL": "http://admin:hunter2@sso.idp.svc:8080"}, "KEYCLOAK_URL", "pattern"),
     ],
 )
 def test_a_value_that_cannot_be_carried(changed: dict[str, str], key: str, why: str) -> None:
