@@ -25,7 +25,10 @@ JSON = Any  # a manifest
 
 
 def run(scope: Scope, way: Way, *, step: str, report: str, output_dir: Path | None) -> int:
-    """Prints the runbook, writes its manifests to a folder, or carries one step out; returns 1 where a guard does not hold or an object could not be read."""
+    """Prints the runbook, writes its manifests to a folder, or carries one step out.
+
+    Returns 1 where a guard does not hold or an object could not be read.
+    """
     notes = Report()
     found = sources.gather(scope, notes)
     plan = _plan(found, scope, way)

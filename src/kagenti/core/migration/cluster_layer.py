@@ -62,6 +62,8 @@ def _gates(old: Old, choices: Choices, spec: LayerSpec) -> None:
             spec.report.take(
                 place, name, Key("ignored", why="all gates are false, which had no effect; kept so as asked")
             )
+        elif old.era.consolidated and name in ("spiffeHelper", "clientRegistration"):
+            spec.report.take(place, name, Key("ignored", why=f"without effect in {old.era.name}"))
         elif name == "injectTools":
             spec.report.take(place, name, row)
         elif row.verdict != "carried":

@@ -10,7 +10,7 @@ from kagenti.core.migration import reasons
 from kagenti.core.migration.keys import EXCHANGE, Key
 from kagenti.core.migration.report import Report, quoted
 from kagenti.core.settings.merge import rule_path
-from kagenti.core.settings.model import ResolvedSettings
+from kagenti.core.settings.model import Finding, ResolvedSettings
 from kagenti_api.v1alpha1.settings import RuntimeSettings
 
 JSON = Any  # a setting's value
@@ -49,30 +49,30 @@ class LayerSpec:
         self.sources[path] = (place, name)
         self.report.take(place, name, Key("derived", path, why))
 
-    def prune(self, resolve: Callable[[Mapping[str, JSON]], ResolvedSettings], place: str) -> None:
+    def prune(self, resolve: Callable[[Mapping[str, JSON]], ResolvedSettings], place: str) -> bool:
         """Takes out, one by one, the values of this spec that contradict the others, and says so for each.
 
-        A contradiction that is not of this spec's making is a fault of the object.
+        Returns whether nothing contradicts any more: a contradiction that is not of this spec's making is a fault of the object.
         """
         for _ in range(_PATIENCE):
             errors = resolve(self.nested()).errors
             if not errors:
-                return
-            path = next((found for error in errors if (found := self._culprit(error.path))), "")
+                return True
+            path, why = next(((found, error.message) for error in errors if (found := self._culprit(error))), ("", ""))
             if not path:
                 self.report.fault(reasons.INVALID_RESULT, place, errors[0].message, errors[0].path)
-                return
-            message = next(error.message for error in errors if self._culprit(error.path) == path)
-            self._leave_out(path, message.partition("; mend ")[0])
+                return False
+            self._leave_out(path, why.partition("; mend ")[0])
+        return False
 
-    def _culprit(self, path: str) -> str:
-        """Returns the value of this spec that an error is about: the path itself, a rule, or what it is derived from."""
-        if path.startswith(f"{RULES}["):
-            wanted = path.removesuffix(".target.tokenUrl")
+    def _culprit(self, error: Finding) -> str:
+        """Returns the value of this spec that an error is about: its path, a rule, or the other value that it names."""
+        if error.path.startswith(f"{RULES}["):
+            wanted = error.path.removesuffix(".target.tokenUrl")
             return wanted if any(rule_path(rule) == wanted for rule in self.values.get(RULES) or ()) else ""
-        if path in self.values:
-            return path
-        return _PARTNERS.get(path, "") if _PARTNERS.get(path, "") in self.values else ""
+        if error.path in self.values:
+            return error.path
+        return next((path for path in sorted(self.values, key=len, reverse=True) if path in error.message), "")
 
     def _leave_out(self, path: str, why: str) -> None:
         place, name = self.sources.get(path, ("", ""))
@@ -96,19 +96,6 @@ class LayerSpec:
                 node = node.setdefault(key, {})
             node[last] = self.values[path]
         return spec
-
-
-# An error may name the limit where the request is ours, and the other of two ports.
-_PARTNERS: Final = {
-    **{
-        f"components.{component}.resources.limits.{kind}": f"components.{component}.resources.requests.{kind}"
-        for component in ("proxyInit", "spiffeHelper", "clientRegistration", "envoyProxy")
-        for kind in ("cpu", "memory")
-    },
-    "identity.inbound.port": "identity.outbound.trafficInterception.proxyPort",
-    "identity.inbound.targetPort": "identity.outbound.trafficInterception.proxyPort",
-    "identity.outbound.trafficInterception.inboundProxyPort": "identity.outbound.trafficInterception.proxyPort",
-}
 
 
 def fault_of(path: str, value: JSON) -> str:

@@ -50,7 +50,9 @@ def migrate(old: Old, *, report: Report, choices: Choices, cluster: Cluster) -> 
     """Returns the manifests for an installation; nothing that contradicts itself is among them."""
     above = cluster_layer(old, choices, report)
     trust_domain(old, above)
-    above.prune(lambda spec: _resolved(_layer("cluster", "", spec), None, cluster), "AgentRuntimeClusterConfig default")
+    sound = above.prune(
+        lambda spec: _resolved(_layer("cluster", "", spec), None, cluster), "AgentRuntimeClusterConfig default"
+    )
     below = {
         name: namespace_layer(old, found, report, cluster_domain=cluster.domain, namespaces=cluster.namespaces)
         for name, found in old.namespaces.items()
@@ -58,14 +60,15 @@ def migrate(old: Old, *, report: Report, choices: Choices, cluster: Cluster) -> 
     providers = _providers(above, below, cluster, report)
     policy: dict[str, JSON] = {"policy": {"identityProviders": list(providers)}} if providers else {}
     top = _layer("cluster", "", {**above.nested(), **policy})
-    for name, spec in below.items():
-        spec.prune(functools.partial(_below, top, name, cluster), f"AgentRuntimeConfig {name}/default")
-    manifests = [_manifest("cluster", "", {**above.nested(), **policy})]
-    manifests += [
-        _manifest("namespace", name, spec.nested())
+    kept = [
+        name
         for name, spec in below.items()
-        if spec.values and old.namespaces[name].present
+        if spec.prune(functools.partial(_below, top, name, cluster), f"AgentRuntimeConfig {name}/default")
+        and spec.values
+        and old.namespaces[name].present
     ]
+    manifests = [_manifest("cluster", "", {**above.nested(), **policy})] if sound else []
+    manifests += [_manifest("namespace", name, below[name].nested()) for name in kept]
     lost = {"": dict(above.lost), **{name: {**above.lost, **spec.lost} for name, spec in below.items()}}
     return Migration(old, tuple(manifests), report, lost)
 

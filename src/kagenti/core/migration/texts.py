@@ -10,6 +10,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 JSON = Any  # whatever a text holds
 
+_REMEMBERED: Final = 256
 _LONGEST: Final = 1 << 20  # bytes of a ConfigMap (Kubernetes reference)
 
 
@@ -17,8 +18,13 @@ class Unreadable(ValueError):
     """A text that cannot be read; the message says where and why."""
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def read_yaml(text: str) -> JSON:
-    """Returns the one document of a text, read as YAML 1.1, as the old webhook's library did (``off`` is false)."""
+    """Returns the one document of a text, read as YAML 1.1, as the old webhook's library did (``off`` is false).
+
+    Namespaces of one chart have equal files, and reading one takes milliseconds: what is returned is remembered, and must not
+    be changed.
+    """
     if len(text) > _LONGEST:
         raise Unreadable(f"it has {len(text)} characters, more than a ConfigMap can hold")
     yaml = YAML(typ="safe", pure=True)

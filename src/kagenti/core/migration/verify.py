@@ -3,6 +3,7 @@
 The new side is read off the sidecars that were built and the destinations that Envoy gets, not off the settings that went in.
 """
 
+import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from kagenti.core.envoy.destinations import Destinations, generalised
 from kagenti.core.inject.refusal import RESERVED_NAME
 from kagenti.core.migration import reasons, routes
 from kagenti.core.migration.chain import OldPod
+from kagenti.core.migration.eras import Era
 from kagenti.core.migration.keys import INTERCEPTION, KEYCLOAK, REGISTRATION, VALIDATION
 from kagenti.core.migration.mapping import Migration
 from kagenti.core.migration.model import CONTAINERS, Effective, effective
@@ -84,6 +86,10 @@ def verify(
     stands, the rest is compared with that.
     """
     before = effective(migration.old, pod)
+    if not before.values["injected"] and evaluation.decision.trigger == "AgentRuntime":
+        before = effective(
+            migration.old, _labelled(migration.old.era, pod)
+        )  # the AgentRuntime stands for the label that went
     lost = migration.lost.get(pod.owner.namespace) or migration.lost.get("") or {}
     found = list(_injected(before, evaluation))
     compared = 1
@@ -94,6 +100,11 @@ def verify(
         found += [*_fields(before, after, lost), *(difference for difference in hosts if difference is not None)]
         compared = len(before.values) + len(hosts)
     return Verified(str(pod.owner), compared - len(found), tuple(found))
+
+
+def _labelled(era: Era, pod: OldPod) -> OldPod:
+    """Returns the pod with the label that triggered it before an AgentRuntime did; an opt-out stays one."""
+    return dataclasses.replace(pod, labels={era.label("inject"): "enabled", **pod.labels})
 
 
 _UNTRIGGERED: Final = ("NoTrigger", "NotEnrolled", "LabelMissing", "LabelIgnored", "OptOut")

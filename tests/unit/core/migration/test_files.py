@@ -46,7 +46,7 @@ def test_what_is_no_hcl(text: str) -> None:
         texts.read_hcl(text)
 
 
-@pytest.mark.parametrize("text", ["a: [", "a: b: c", "\t- x", "{" * 2000, "a: &x [*x", "%", "a: 1\na: 2"])
+@pytest.mark.parametrize("text", ["a: [", "a: b: c", "\t- x", "[" * 200, "a: &x [*x", "%", "a: 1\na: 2"])
 def test_what_is_no_yaml(text: str) -> None:
     """Said, never a crash."""
     with pytest.raises(texts.Unreadable):
