@@ -12,8 +12,8 @@ import pytest
 
 from kagenti.core.migration import eras, installation
 from kagenti.core.migration.model import effective
+from kagenti.core.migration.observed import of_containers
 from kagenti.core.migration.report import Report
-from kagenti.core.migration.verify import of_containers
 from kagenti.core.migration.workloads import workload_of
 from tests import legacy
 from tests.e2e.admission.neighbour import Neighbour

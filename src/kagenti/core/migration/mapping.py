@@ -4,9 +4,10 @@ import functools
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from kagenti.core import settings
-from kagenti.core.migration import model, reasons
+from kagenti.core.migration import reasons
 from kagenti.core.migration.cluster_layer import Choices, cluster_layer, trust_domain
 from kagenti.core.migration.installation import Old
 from kagenti.core.migration.keys import EXCHANGE, KEYCLOAK, VALIDATION
@@ -96,7 +97,7 @@ def _providers(above: LayerSpec, below: Mapping[str, LayerSpec], cluster: Cluste
     if not (apart or cluster.providers):
         return ()
     listed = list(cluster.providers)
-    for url in sorted({model.server_of(url) for url in urls} - {""}):
+    for url in sorted({_server_of(url) for url in urls} - {""}):
         if not any(lies_under(url, prefix) for prefix in listed):
             listed.append(url)
     if apart:
@@ -105,6 +106,15 @@ def _providers(above: LayerSpec, below: Mapping[str, LayerSpec], cluster: Cluste
         )
         report.warn(reasons.PROVIDERS_LISTED, "policy.identityProviders", message, "policy.identityProviders")
     return tuple(listed[:_MOST_PROVIDERS])
+
+
+def _server_of(url: str) -> str:
+    """Returns scheme, host and port of a URL as a prefix; empty for what is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme and parts.netloc else ""
 
 
 def _token_urls(spec: LayerSpec) -> Iterable[str]:
