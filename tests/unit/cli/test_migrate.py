@@ -379,7 +379,27 @@ def test_older_objects_of_a_cluster(kagenti: Run, old: Cluster) -> None:
 def test_a_dump_that_is_no_dump(kagenti: Run, written: Write) -> None:
     """Exit 2, with the file and what to do."""
     assert kagenti("migrate", "configmaps", "-f", written("a: [")).code == 2
-    done = kagenti(
-        "migrate", "configmaps", "-f", written(orjson.dumps({"kind": "ConfigMap", "apiVersion": "v1"}).decode())
-    )
-    assert (done.code, "metadata" in done.err) == (2, True)
+
+
+DEFAULT = {"name": "x", "namespace": "lab1"}
+BARE_TEMPLATE = {"template": {"spec": {"containers": 7}}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ({"kind": "ConfigMap", "apiVersion": "v1"}, "metadata.name"),
+        ({"kind": "ConfigMap", "apiVersion": "v1", "metadata": []}, "metadata"),
+        ({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": 7}}, "metadata.name"),
+        ({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "x", "labels": ["a"]}}, "metadata.labels"),
+        (
+            {"kind": "MutatingWebhookConfiguration", "apiVersion": "v1", "metadata": {"name": "x"}, "webhooks": [7]},
+            "webhooks",
+        ),
+        ({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": DEFAULT, "spec": BARE_TEMPLATE}, "containers"),
+    ],
+)
+def test_an_object_that_no_server_gave(manifest: JSON, said: str, kagenti: Run, written: Write) -> None:
+    """Exit 2, with file, line and field."""
+    done = kagenti("migrate", "configmaps", "-f", written(orjson.dumps(manifest).decode()), "--verify")
+    assert (done.code, said in done.err, "app.yaml:1" in done.err) == (2, True, True), done.err

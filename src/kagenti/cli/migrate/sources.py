@@ -1,6 +1,6 @@
 """The objects that a migration reads, from a dump or from a cluster; what may not be read becomes a fault, the rest is used."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -8,12 +8,14 @@ from urllib.parse import quote
 import orjson
 
 from kagenti import errors
-from kagenti.cli import catalogue, cluster, manifests
+from kagenti.cli import catalogue, cluster, manifests, workloads
 from kagenti.cli.catalogue import Holding
+from kagenti.cli.manifests import Document
 from kagenti.cli.migrate import Scope
 from kagenti.cli.migrate.reader import WORKLOADS, Reader
 from kagenti.cli.named import Named
 from kagenti.core import workload
+from kagenti.core.admission.shape import fault_of_metadata
 from kagenti.core.migration import crs, eras
 from kagenti.core.migration.report import Report
 from kagenti.core.trigger import Mode
@@ -81,10 +83,32 @@ def from_files(scope: Scope) -> Gathered:
     found = Gathered(holding=catalogue.from_documents(documents, namespace="default"))
     for document in documents:
         if document.content is not None:
+            _check(document)
             _sort(manifests.plain(document.content), found)
     found.workloads = [one for one in found.workloads if _in(one, scope)]
     found.older = [one for one in found.older if _in(one, scope)]
     return found
+
+
+def _check(document: Document) -> None:
+    """Raises ManifestError with file and line for an object that no API server would have given, as far as it is read here."""
+    content = manifests.plain(document.content)
+    kind = content["kind"]
+    fault = fault_of_metadata(content.get("metadata"), "metadata")
+    if not fault and not (content.get("metadata") or {}).get("name"):
+        fault = "metadata.name: it is missing"
+    if not fault and kind == "MutatingWebhookConfiguration":
+        hooks = content.get("webhooks") or []
+        whole = isinstance(hooks, list) and all(
+            isinstance(hook, dict) and isinstance(hook.get("name"), str) for hook in hooks
+        )
+        fault = "" if whole else "webhooks: it is not a list of named entries"
+    if fault:
+        where, _, what = fault.partition(": ")
+        raise errors.ManifestError(
+            f"{document.at(where.split('.'))}: {kind} is invalid: {where}: {what}; dump it with kubectl get -o yaml"
+        )
+    workloads.subject_in(document, (), document.content, namespace="default")
 
 
 def _in(found: JSON, scope: Scope) -> bool:
@@ -93,8 +117,6 @@ def _in(found: JSON, scope: Scope) -> bool:
 
 def _sort(found: JSON, into: Gathered) -> None:
     kind, group = str(found.get("kind")), workload.group_of(str(found.get("apiVersion")))
-    if not isinstance(found.get("metadata"), Mapping):
-        raise errors.ManifestError(f"{kind} has no metadata; dump it with kubectl get -o yaml")
     if (group, kind) == ("", "ConfigMap"):
         into.config_maps.append(found)
     elif (group, kind) == ("", "Namespace"):

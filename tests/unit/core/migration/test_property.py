@@ -9,7 +9,7 @@ from hypothesis.strategies import SearchStrategy
 
 from kagenti.core import settings
 from kagenti.core.layers import parse
-from kagenti.core.migration import chain, eras, reasons
+from kagenti.core.migration import chain, eras, keys, reasons
 from tests import legacy
 from tests.unit.core.migration.given import era_objects, migrated, verified, workload
 
@@ -269,3 +269,39 @@ def test_nothing_differs_where_the_old_world_had_no_quirk(
     intended = {reasons.DEFAULT_MISSING_TOKEN} if policy == "exchange" else set()
     intended |= {reasons.TLS_ORIGINATED} if policy == "exchange" else set()
     assert {one.reason for one in compared.differences} <= intended
+
+
+KNOWN = sorted(
+    {word for rows in keys.KEYS.values() for name in rows for word in name.split(".")}
+    | {"pipeline", "plugins", "name", "config"}
+)
+values = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-1, 70000),
+        st.sampled_from(["", "x", "http://a", "**.svc", "jwt-validation"]),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KNOWN), inner, max_size=4)),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from(["E1a", "E2b", "E4"]), st.tuples(values, values, values, values, values), st.text(max_size=40))
+def test_whatever_a_file_holds_nothing_crashes(era: str, drawn: tuple[JSON, ...], text: str) -> None:
+    """Values of any shape under the names that are known, and any text as HCL: findings, and manifests that are valid."""
+    gates, platform, routes_, envoy, runtime = map(json.dumps, drawn)
+    objects = era_objects(
+        era,
+        gates=gates,
+        platform=platform,
+        routes=routes_,
+        envoy=envoy,
+        runtime=runtime,
+        helper=text,
+        config={"ISSUER": text},
+    )
+    migration = migrated(objects, era)
+    for manifest in migration.manifests:
+        parse("cluster" if manifest["kind"] == "AgentRuntimeClusterConfig" else "namespace", manifest)
+    assert verified(migration, workload({"kagenti.io/type": "agent", "kagenti.io/inject": "enabled"})).ok
