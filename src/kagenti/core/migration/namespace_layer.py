@@ -9,7 +9,6 @@ from kagenti.core.migration.installation import Old, OldNamespace
 from kagenti.core.migration.keys import (
     CONFIG,
     EXCHANGE,
-    HELPER,
     KEYCLOAK,
     REGISTRATION,
     RUNTIME,
@@ -76,11 +75,8 @@ class _Reader:
             self.report.take(place, name, row)
 
     def _credential(self, place: str, name: str, row: Key) -> None:
-        why = (
-            row.why
-            if row is not UNKNOWN
-            else "its name is that of a credential: put it into a Secret, then delete the key"
-        )
+        by_name = "its name is that of a credential: put it into a Secret, then delete the key"
+        why = by_name if row is UNKNOWN else row.why
         self.report.impossible(place, name, why)
         self.report.warn(reasons.PLAIN_CREDENTIAL, place, f"{name}: {why}", name)
 
@@ -150,9 +146,9 @@ class _Reader:
         auth_type = kinds.get(str(value.get("type")))
         if auth_type:
             self.spec.values[f"{REGISTRATION}.authType"] = auth_type
-        if isinstance(value.get("jwt_audience"), str):
-            self.spec.values["identity.spiffe.jwtAudience"] = value["jwt_audience"]
         self.report.take(place, name, row)
+        if isinstance(value.get("jwt_audience"), str):
+            self._jwt_audience(place, f"{name}.jwt_audience", value["jwt_audience"])
 
     def _bypass(self, place: str, name: str, value: list[JSON], row: Key) -> None:
         path = f"{VALIDATION}.bypassPaths"
@@ -196,16 +192,19 @@ class _Reader:
             self.spec.derive(path, ADMIN_SECRET, f"Secret {self.namespace.name}/{ADMIN_SECRET}", "name", why)
             self._admin_secret()
         if self.namespace.jwt_audience and not self.old.era.consolidated:
-            path = "identity.spiffe.jwtAudience"
-            if fault_of(path, self.namespace.jwt_audience):
-                self.report.impossible(
-                    f"ConfigMap {self.namespace.name}/spiffe-helper-config",
-                    "jwt_audience",
-                    key(HELPER, "jwt_svids").why,
-                )
-                self.spec.lost[path] = reasons.NOT_CARRIED
-            else:
-                self.spec.values[path] = self.namespace.jwt_audience
+            self._jwt_audience(
+                f"ConfigMap {self.namespace.name}/spiffe-helper-config", "jwt_audience", self.namespace.jwt_audience
+            )
+
+    def _jwt_audience(self, place: str, name: str, audience: str) -> None:
+        """Takes the audience of the SVID, whose file has its entry already; one that no token can have stays behind."""
+        path = "identity.spiffe.jwtAudience"
+        fault = fault_of(path, audience)
+        if fault:
+            self.report.impossible(place, name, f"{path} cannot be {quoted(audience)}: {fault}")
+            self.spec.lost[path] = reasons.NOT_CARRIED
+        else:
+            self.spec.values[path] = audience
 
     def _admin_secret(self) -> None:
         name = f"Secret {self.namespace.name}/{ADMIN_SECRET}"

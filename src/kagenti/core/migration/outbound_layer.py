@@ -51,7 +51,7 @@ class OutboundReader:
     def _was(self) -> Outbound:
         """Returns the outbound environment as far as the spec's values and the processor decide it."""
         config, plugins = self.namespace.config, self._plugins()
-        policy = plugins.get(_PLUGIN) or config.get(_KEY, "").strip()
+        policy = self._policy_written()
         realm, url = self.spec.values.get(f"{KEYCLOAK}.realm"), self.spec.values.get(f"{KEYCLOAK}.url")
         derived = f"{url.rstrip('/')}/realms/{realm}/protocol/openid-connect/token" if realm and url else ""
         missing = "ClientCredentials"
@@ -65,6 +65,9 @@ class OutboundReader:
             token_url=self.spec.values.get(f"{EXCHANGE}.tokenUrl") or (derived if self.processor.derives else ""),
             on_missing_token=missing,
         )
+
+    def _policy_written(self) -> JSON:
+        return self._plugins().get(_PLUGIN) or self.namespace.config.get(_KEY, "").strip()
 
     def _plugins(self) -> dict[str, JSON]:
         return dict(self.namespace.runtime.values) if self.namespace.runtime is not None else {}
@@ -91,6 +94,8 @@ class OutboundReader:
         place, name = written[0]
         opened = was.exchanges and effect == "Passthrough"
         row = Key("derived", POLICY, f"exchange {_FAIL_OPEN}") if opened else key(CONFIG, _KEY)
+        if self._policy_written() not in ("exchange", "passthrough"):
+            row = Key("derived", POLICY, "a value without a meaning counted as passthrough")
         self.spec.carry(POLICY, effect, place, name, row)
 
     def _note(self, route: Route, row: Key) -> None:

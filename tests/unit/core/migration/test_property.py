@@ -273,14 +273,14 @@ def test_nothing_differs_where_the_old_world_had_no_quirk(
 
 KNOWN = sorted(
     {word for rows in keys.KEYS.values() for name in rows for word in name.split(".")}
-    | {"pipeline", "plugins", "name", "config"}
+    | {"pipeline", "plugins", "name", "config", "type", "jwt_audience"}
 )
 values = st.recursive(
     st.one_of(
         st.none(),
         st.booleans(),
         st.integers(-1, 70000),
-        st.sampled_from(["", "x", "http://a", "**.svc", "jwt-validation"]),
+        st.sampled_from(["", "x", "two words", "http://a", "**.svc", "jwt-validation"]),
     ),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KNOWN), inner, max_size=4)),
     max_leaves=12,
