@@ -124,6 +124,12 @@ class Decision:
     token_url: str = ""
     on_missing_token: str = ""
 
+    def __str__(self) -> str:
+        if self.action != "Exchange":
+            return self.action
+        scopes = f" with {' '.join(self.scopes)}" if self.scopes else ""
+        return f"Exchange for {self.audience}{scopes} at {self.token_url}, without a token {self.on_missing_token}"
+
 
 PASS: Final = Decision("Passthrough")
 

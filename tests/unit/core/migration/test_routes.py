@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kagenti.core.migration.routes import Route, covered, suffix_of
+from kagenti.core.migration.routes import Outbound, Route, covered, suffix_of
 from tests import legacy
 from tests.unit.core.migration.given import era_objects, migrated, value, verified, workload
 
@@ -147,6 +147,13 @@ def test_what_differs_is_named(routes: list[JSON], reason: str) -> None:
     assert shows or reason == "GlobDropped"
     if reason == "GlobDropped":
         assert f"{RULES}[agent-*.tools.svc]" in migration.lost["lab1"]
+
+
+def test_a_decision_for_people() -> None:
+    """As a report shows it."""
+    assert str(Outbound().decide("tool")) == "Passthrough"
+    found = Outbound(exchanges=True, audience="a", scopes="openid x", token_url="http://idp/token").decide("tool")
+    assert str(found) == "Exchange for a with openid x at http://idp/token, without a token ClientCredentials"
 
 
 def test_more_routes_than_an_object_holds() -> None:
