@@ -1,6 +1,6 @@
 """Patches of workloads: labels moved, renamed and cleaned, and what old webhooks stored inside pod templates taken out.
 
-Each is a JSON patch that first tests the version it was made from, so that it never meets another object.
+Each is a JSON patch that first tests the generation it was made from, so that it never meets another template.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,11 +66,11 @@ class WorkloadPatch:
 
     @property
     def guarded(self) -> tuple[Operation, ...]:
-        """The operations behind a test of the version that they were made from, where it is known."""
-        version = (self.workload.manifest.get("metadata") or {}).get("resourceVersion")
-        if not version:
+        """The operations behind a test of the generation that they were made from, which a roll-out's status does not change."""
+        generation = (self.workload.manifest.get("metadata") or {}).get("generation")
+        if not generation:
             return self.operations
-        return ({"op": "test", "path": "/metadata/resourceVersion", "value": version}, *self.operations)
+        return ({"op": "test", "path": "/metadata/generation", "value": generation}, *self.operations)
 
 
 def clean(found: OldWorkload) -> tuple[list[Operation], list[str]]:

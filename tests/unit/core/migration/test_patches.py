@@ -120,13 +120,13 @@ def test_a_template_without_metadata() -> None:
     assert there["spec"]["template"]["metadata"]["labels"] == {INJECT: "enabled", TYPE: "tool"}
 
 
-def test_a_patch_tests_the_version_that_it_was_made_from() -> None:
-    """So that it never meets another object."""
+def test_a_patch_tests_the_generation_that_it_was_made_from() -> None:
+    """So that it never meets another template; the status of a roll-out in progress is no hindrance."""
     manifest = legacy.agent("forecast", PLACE, labels={TYPE: "agent"})
-    manifest["metadata"]["resourceVersion"] = "7"
+    manifest["metadata"] |= {"resourceVersion": "70", "generation": 7}
     patch = patches.trigger(of(manifest))
     assert patch is not None
-    assert patch.guarded[0] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+    assert patch.guarded[0] == {"op": "test", "path": "/metadata/generation", "value": 7}
     assert patches.command(patch)[:5] == ("kubectl", "patch", "deployment.apps", "forecast", "-n")
 
 
