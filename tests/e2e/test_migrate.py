@@ -3,6 +3,7 @@
 The old webhook of the pods' eras is played by a small one that adds its containers; in E1 they stand in the pod templates.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,11 +66,14 @@ def old_sidecars(prefix: str) -> Callable[[JSON], list[JSON]]:
     return patch
 
 
+_numbers = itertools.count(1)  # a namespace is on its way out for a while: none is used twice
+
+
 class Move:
     """One old installation on its way: its era, its namespace, and the command over it."""
 
     def __init__(self, cluster: ControlPlane, era: str) -> None:
-        self.cluster, self.era, self.place = cluster, era, f"old-{era.lower()}"
+        self.cluster, self.era, self.place = cluster, era, f"old-{era.lower()}-{next(_numbers)}"
         self.objects = [found for found in legacy.example(era, self.place) if found["metadata"]["name"] != "out"]
 
     def run(self, *words: str) -> Any:
@@ -476,7 +480,9 @@ def test_objects_of_the_older_group(move: Callable[[str], Move], api: ApiClient,
     runtime = api.get("AgentRuntime", found.place, "forecast").body["spec"]
     assert runtime["targetRef"] == target
     assert runtime["trace"]["sampling"] == {"rate": 0.5}
-    card = api.get("AgentCard", found.place, "forecast").body["spec"]
+    card = json.loads(cluster.kubectl("get", "agentcard.kagenti.io", "forecast", "-n", found.place, "-o", "json"))[
+        "spec"
+    ]
     assert card["selector"] == {"matchLabels": {"app": "forecast"}}
     for plural in kinds.values():
         cluster.kubectl("delete", "crd", f"{plural}.agent.kagenti.dev", "--wait=false")
