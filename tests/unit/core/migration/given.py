@@ -46,10 +46,17 @@ def read(objects: Sequence[JSON], era: str, *, trust_domain: str = legacy.TRUST_
     return old, report
 
 
-def migrated(objects: Sequence[JSON], era: str, *, choices: Choices | None = None, **options: JSON) -> Migration:
-    """Migrates an installation of an era."""
+def migrated(
+    objects: Sequence[JSON],
+    era: str,
+    *,
+    choices: Choices | None = None,
+    providers: tuple[str, ...] = (),
+    **options: JSON,
+) -> Migration:
+    """Migrates an installation of an era; ``providers`` are listed by the cluster's config already."""
     old, report = read(objects, era, **options)
-    facts = mapping.Cluster(namespaces=NAMESPACES)
+    facts = mapping.Cluster(namespaces=NAMESPACES, providers=providers)
     return mapping.migrate(old, report=report, choices=choices or Choices(), cluster=facts)
 
 

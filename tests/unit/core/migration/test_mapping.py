@@ -216,6 +216,14 @@ def test_a_token_endpoint_on_another_server() -> None:
     assert "ProvidersListed" in reasons(migration)
 
 
+def test_a_list_of_providers_grows() -> None:
+    """What is listed stays, for namespaces that are not migrated now; what these need is added, or they would be refused."""
+    known = ("https://other.example/realms",)
+    migration = migrated(era_objects("E2b", config=BASE), "E2b", providers=known)
+    listed = at(spec_of(migration, "AgentRuntimeClusterConfig"), "policy.identityProviders")
+    assert listed == [*known, "http://sso.idp.svc:8080", "https://sso.acme.example"]
+
+
 @pytest.mark.parametrize(("exchanger", "expected"), [("AuthBridge", image("envoy-with-processor")), ("Envoy", None)])
 def test_who_exchanges_tokens(exchanger: Any, expected: str | None) -> None:
     """The image goes on, or Envoy takes over, as chosen."""
