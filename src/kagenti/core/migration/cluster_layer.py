@@ -50,36 +50,42 @@ def exchanger(old: Old, choices: Choices) -> Exchanger:
 def _gates(old: Old, choices: Choices, spec: LayerSpec) -> None:
     place = old.gates_place or f"webhook {old.era.name}"
     kept = choices.keep_injecting and chain.all_false(old)
-    in_force = chain.GATE_DEFAULTS if kept else {**chain.GATE_DEFAULTS, **old.gates}
     if chain.all_false(old):
         _all_false(place, spec.report, kept=kept)
     for name, value in old.gates.items():
-        row = key(GATES, name)
+        left = _left_behind(name, value, old, kept=kept)
+        if left is not None:
+            spec.report.take(place, name, left)
+        elif name != "injectTools":
+            spec.carry(key(GATES, name).to, value, place, name, key(GATES, name))
         if name not in chain.GATE_DEFAULTS:
-            spec.report.take(place, name, row)
             spec.report.warn(reasons.UNKNOWN_KEY, place, f"{name} is not a gate of any era: it had no effect", name)
-        elif kept and not value:
-            spec.report.take(
-                place, name, Key("ignored", why="all gates are false, which had no effect; kept so as asked")
-            )
-        elif old.era.consolidated and name in ("spiffeHelper", "clientRegistration"):
-            spec.report.take(place, name, Key("ignored", why=f"without effect in {old.era.name}"))
-        elif name == "injectTools":
-            spec.report.take(place, name, row)
-        elif row.verdict != "carried":
-            combined = name == "combinedSidecar" and not value
-            spec.report.take(
-                place, name, Key("ignored", why="one container for each component is the only way") if combined else row
-            )
-        else:
-            spec.carry(row.to, value, place, name, row)
     if old.era.tools_by_gate:
-        types = ["agent", "tool"] if in_force["injectTools"] else ["agent"]
+        _types(old, place, spec, kept=kept)
+
+
+def _left_behind(name: str, value: bool, old: Old, *, kept: bool) -> Key | None:  # noqa: FBT001  # a gate's value
+    """Returns the row of a gate that is not carried as it stands; None for one that is."""
+    row = key(GATES, name)
+    if name not in chain.GATE_DEFAULTS:
+        return row
+    if kept and not value:
+        return Key("ignored", why="all gates are false, which had no effect; kept so as asked")
+    if old.era.consolidated and name in ("spiffeHelper", "clientRegistration"):
+        return Key("ignored", why=f"without effect in {old.era.name}")
+    if name == "combinedSidecar" and not value:
+        return Key("ignored", why="one container for each component is the only way")
+    return None if row.verdict == "carried" or name == "injectTools" else row
+
+
+def _types(old: Old, place: str, spec: LayerSpec, *, kept: bool) -> None:
+    path, written = "injection.types", not kept and "injectTools" in old.gates
+    types = ["agent", "tool"] if written and old.gates["injectTools"] else ["agent"]
+    if written:
+        spec.carry(path, types, place, "injectTools", key(GATES, "injectTools"))
+    else:
         why = "tools were injected by gate only, and the gate was off unless written"
-        if "injectTools" in old.gates and not kept:
-            spec.values["injection.types"] = types
-        else:
-            spec.derive("injection.types", types, place, "injectTools (compiled in)", why)
+        spec.derive(path, types, place, "injectTools (compiled in)", why)
 
 
 def _all_false(place: str, report: Report, *, kept: bool) -> None:

@@ -71,37 +71,40 @@ class EnvoyFile:
 
 def envoy(place: str, text: str, *, report: Report, used: bool) -> EnvoyFile | None:
     """Returns the facts of envoy.yaml, None without a readable one; everything that is not stock is said to be left behind."""
-    if not text.strip():
-        return None
-    if not used:
-        report.take(place, "envoy.yaml", keys.Key("ignored", why="the binaries of this era rendered their own"))
-        return None
-    try:
-        found = texts.read_yaml(text)
-    except texts.Unreadable as problem:
-        report.fault(reasons.MALFORMED, place, f"envoy.yaml: {problem}; mend it, or delete it", "envoy.yaml")
-        return None
-    if not isinstance(found, Mapping):
-        report.fault(
-            reasons.WRONG_TYPE, place, f"envoy.yaml is {quoted(found)}, want a bootstrap; mend it", "envoy.yaml"
-        )
+    unused = "" if used else "the binaries of this era rendered their own"
+    found = _mapping(place, text, "envoy.yaml", unused, report)
+    if found is None:
         return None
     resources = found.get("static_resources")
     resources = resources if isinstance(resources, Mapping) else {}
-    custom = [*_others(resources, "listeners", _LISTENERS), *_others(resources, "clusters", _CLUSTERS)]
-    filters = sorted({name for name in _named(resources, "http_filters") if name not in _FILTERS})
     for name in ("admin", "listeners", "clusters", "http_filters"):
         report.take(place, name, keys.key(keys.ENVOY, name))
     for name in (name for name in found if name not in ("admin", "static_resources")):
         report.impossible(place, str(name), "kagenti renders its own bootstrap")
-    if custom or filters:
-        report.warn(
-            reasons.ENVOY_CUSTOM,
-            place,
-            f"{', '.join((*custom, *filters))} of envoy.yaml are not carried: express them by settings, or leave them out",
-            "envoy.yaml",
-        )
+    custom = [*_others(resources, "listeners", _LISTENERS), *_others(resources, "clusters", _CLUSTERS)]
+    custom += sorted({name for name in _named(resources, "http_filters") if name not in _FILTERS})
+    if custom:
+        message = f"{', '.join(custom)} of envoy.yaml are not carried: express them by settings, or leave them out"
+        report.warn(reasons.ENVOY_CUSTOM, place, message, "envoy.yaml")
     return EnvoyFile(inbound_marked=any(DIRECTION in script for script in _scripts(resources)))
+
+
+def _mapping(place: str, text: str, name: str, unused: str, report: Report) -> Mapping[str, JSON] | None:
+    """Returns a YAML file of keys and values; None without one, with a fault where it is something else."""
+    if not text.strip():
+        return None
+    if unused:
+        report.take(place, name, keys.Key("ignored", why=unused))
+        return None
+    try:
+        found = texts.read_yaml(text)
+    except texts.Unreadable as problem:
+        report.fault(reasons.MALFORMED, place, f"{name}: {problem}; mend it, or delete it", name)
+        return None
+    if not isinstance(found, Mapping):
+        report.fault(reasons.WRONG_TYPE, place, f"{name} is {quoted(found)}, want keys and values; mend it", name)
+        return None
+    return found
 
 
 def _others(resources: Mapping[str, JSON], kind: str, stock: Sequence[str]) -> Iterator[str]:
@@ -170,20 +173,8 @@ _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
 
 def runtime(place: str, text: str, *, report: Report, used: bool) -> RuntimeFile | None:
     """Returns the settings of config.yaml, None without a readable one; keys without a counterpart are noted."""
-    if not text.strip():
-        return None
-    if not used:
-        report.take(place, "config.yaml", keys.Key("ignored", why="the webhook of this era did not read it"))
-        return None
-    try:
-        found = texts.read_yaml(text)
-    except texts.Unreadable as problem:
-        report.fault(reasons.MALFORMED, place, f"config.yaml: {problem}; mend it", "config.yaml")
-        return None
-    if not isinstance(found, Mapping):
-        report.fault(
-            reasons.WRONG_TYPE, place, f"config.yaml is {quoted(found)}, want keys and values; mend it", "config.yaml"
-        )
+    found = _mapping(place, text, "config.yaml", "" if used else "the webhook of this era did not read it", report)
+    if found is None:
         return None
     for name in found:
         if name != "pipeline":

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from kagenti.core.migration import reasons
+
 PREFIXES: Final = ("ghcr.io/kagenti/kagenti-extensions/", "ghcr.io/rossoctl/cortex/")
 _TAG: Final = re.compile(r"v0\.(\d{1,3})\.(\d{1,3})(?:-(alpha|beta|rc)\.(\d{1,4}))?")
 _STAGES: Final = ("alpha", "beta", "rc", "")
@@ -66,8 +68,6 @@ PUBLISHED: Final = {
 }
 """Image → range of tags of the release workflow (section 0.4)."""
 
-LATEST, FROZEN, UNPUBLISHED, UNKNOWN = "LatestTag", "FrozenTag", "UnpublishedTag", "UnknownImage"
-
 
 def fault_of(image: str) -> tuple[str, str] | None:
     """Returns a reason code and a clause for an image that should not be trusted as it stands; None for a good one."""
@@ -78,15 +78,21 @@ def fault_of(image: str) -> tuple[str, str] | None:
     known = PUBLISHED.get(name) if repository.startswith(PREFIXES) else None
     if tag in ("", "latest"):
         if known is not None and known.last:
-            return FROZEN, f"{name}:latest is frozen at its last build, {known.last}: pin that tag, or a later default"
+            return (
+                reasons.FROZEN_TAG,
+                f"{name}:latest is frozen at its last build, {known.last}: pin that tag, or a later default",
+            )
         meant = "; authbridge:latest changed its meaning in May 2026" if name == "authbridge" else ""
-        return LATEST, f"{image!r} can change under running agents{meant}: pin a tag or a digest"
+        return reasons.LATEST_TAG, f"{image!r} can change under running agents{meant}: pin a tag or a digest"
     version = version_of(tag)
     if known is None or version is None:
         return None
     if version < _at(known.first) or (known.last and version > _at(known.last)):
         until = f" to {known.last}" if known.last else " on"
-        return UNPUBLISHED, f"{name}:{tag} was never published ({known.first}{until}): choose a tag of that range"
+        return (
+            reasons.UNPUBLISHED_TAG,
+            f"{name}:{tag} was never published ({known.first}{until}): choose a tag of that range",
+        )
     return None
 
 

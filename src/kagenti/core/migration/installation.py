@@ -1,6 +1,6 @@
 """The old installation as read from its raw objects: what was written, by key, and what could not be read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -106,20 +106,9 @@ def _other_pairs(objects: Objects, era: Era, report: Report) -> None:
 
 def _namespace(name: str, objects: Objects, labels: Mapping[str, str], era: Era, report: Report) -> OldNamespace:
     present = frozenset(found for found in eras.NAMESPACE_MAPS if (name, found) in objects)
-    config: dict[str, str] = {}
-    places: dict[str, str] = {}
-    sources = (ENVIRONMENTS, CONFIG) if era.target == "workloads" or CONFIG not in present else (CONFIG,)
-    for source in sources:
-        place = f"ConfigMap {name}/{source}"
-        texts = cluster_files.data_of(objects.get((name, source)), place, report)
-        config |= texts
-        places |= dict.fromkeys(texts, place)
-    if present and CONFIG not in present and ENVIRONMENTS not in present:
-        _missing(report, name, CONFIG, "pods of the old webhook could not start without ISSUER and KEYCLOAK_REALM")
-    if present and "envoy-config" not in present and not era.consolidated:
-        _missing(report, name, "envoy-config", "pods of the old webhook could not start without it; kagenti needs none")
-    if present and "spiffe-helper-config" not in present and not era.consolidated:
-        _missing(report, name, "spiffe-helper-config", "pods with SPIRE could not start without it; kagenti needs none")
+    config, places = _config(name, objects, present, era, report)
+    for missing, what in _missing(present, era):
+        report.warn(reasons.MISSING_OBJECT, f"ConfigMap {name}/{missing}", f"it is not there: {what}")
 
     def text(which: str, key: str) -> tuple[str, str]:
         place = f"ConfigMap {name}/{which}"
@@ -138,5 +127,30 @@ def _namespace(name: str, objects: Objects, labels: Mapping[str, str], era: Era,
     )
 
 
-def _missing(report: Report, namespace: str, name: str, what: str) -> None:
-    report.warn(reasons.MISSING_OBJECT, f"ConfigMap {namespace}/{name}", f"it is not there: {what}")
+def _config(
+    name: str, objects: Objects, present: frozenset[str], era: Era, report: Report
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Returns authbridge-config over environments, which counted in the first eras, and who gave each key."""
+    config: dict[str, str] = {}
+    places: dict[str, str] = {}
+    early = era.target == "workloads" or CONFIG not in present
+    for source in (ENVIRONMENTS, CONFIG) if early else (CONFIG,):
+        place = f"ConfigMap {name}/{source}"
+        texts = cluster_files.data_of(objects.get((name, source)), place, report)
+        config |= texts
+        places |= dict.fromkeys(texts, place)
+    return config, places
+
+
+def _missing(present: frozenset[str], era: Era) -> Iterator[tuple[str, str]]:
+    """Yields what the old webhook's pods needed and is not there, and what that meant; nothing for an empty namespace."""
+    if not present:
+        return
+    if not present & {CONFIG, ENVIRONMENTS}:
+        yield CONFIG, "pods of the old webhook could not start without ISSUER and KEYCLOAK_REALM"
+    if era.consolidated:
+        return
+    if "envoy-config" not in present:
+        yield "envoy-config", "pods of the old webhook could not start without it; kagenti needs none"
+    if "spiffe-helper-config" not in present:
+        yield "spiffe-helper-config", "pods with SPIRE could not start without it; kagenti needs none"

@@ -77,7 +77,7 @@ def _begin(plan: Plan) -> list[Step]:
             "settings",
             "Settings",
             "they must be there before a pod is injected by them",
-            command="kagenti crds --apply && kagenti migrate configmaps --all-namespaces --apply --verify",
+            command="kagenti crds --apply && kagenti migrate configmaps --all-namespaces --apply",
         )
     ]
     if plan.old_webhook and plan.old.era.target == "workloads":
@@ -150,19 +150,9 @@ def _to_label(plan: Plan) -> list[Step]:
     known = {one.name for one, _ in old_ones}
     found = [*old_ones, *((one, kind) for one, kind in plan.targets if one.name not in known)]
     marked = tuple(patch for patch in (patches.trigger(one, kind=kind) for one, kind in found) if patch is not None)
-    needed = tuple(runtimes([one for one, _ in found], plan.old, always=False))
-    steps = [
-        Step(
-            "runtimes",
-            "AgentRuntimes with settings of their own",
-            "what old labels said besides the trigger",
-            manifests=needed,
-        )
-    ]
     return [
-        *(steps if needed else []),
+        *_overriding([one for one, _ in found], plan),
         _both(plan, enough=("both", "label")),
-        *_first(plan),
         Step(
             "labels",
             "Pod templates are labelled",
@@ -183,13 +173,19 @@ def _to_label(plan: Plan) -> list[Step]:
     ]
 
 
+def _overriding(found: Sequence[OldWorkload], plan: Plan) -> list[Step]:
+    needed = tuple(runtimes(found, plan.old, always=False))
+    title, why = "AgentRuntimes with settings of their own", "what old labels said besides the trigger"
+    return [Step("runtimes", title, why, manifests=needed)] if needed else []
+
+
 def _type(found: OldWorkload, era: Era) -> str:
     return found.subject.labels.get(era.label("type"), "")
 
 
 def _first(plan: Plan) -> list[Step]:
     """One workload before all: where the old webhook is there, its pods change hands."""
-    if not plan.old_webhook or plan.old.era.target == "workloads" or plan.way == "label":
+    if not plan.old_webhook or plan.old.era.target == "workloads":
         return []
     return [
         Step(

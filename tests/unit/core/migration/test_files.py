@@ -113,7 +113,7 @@ BROKEN = [
     ("routes", "- {host: a", "Malformed", "not YAML"),
     ("helper", "agent_address = ", "Malformed", "not HCL"),
     ("envoy", "static_resources: [", "Malformed", "not YAML"),
-    ("envoy", "just text", "WrongType", "bootstrap"),
+    ("envoy", "just text", "WrongType", "keys and values"),
 ]
 
 
