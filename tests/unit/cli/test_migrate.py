@@ -332,6 +332,21 @@ def test_sidecars_come_out_of_templates_only_where_others_go_in(installed: bool,
     assert (done.code, len(old.written())) == ((0, 2) if installed else (1, 0)), done.err
 
 
+def test_a_label_that_would_opt_out_stays_where_it_is(kagenti: Run, old: Cluster) -> None:
+    """On the workload it did nothing; on the template of a pod that is injected it would leave it bare."""
+    agent = legacy.agent("odd", PLACE, labels=legacy.AGENT)
+    agent["metadata"]["labels"]["kagenti.io/inject"] = "disabled"
+    old.api.objects[f"/apis/apps/v1/namespaces/{PLACE}/deployments"]["items"] = [agent]
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "odd"}
+    runtime = {"metadata": {"name": "odd", "namespace": PLACE}, "spec": {"targetRef": target}}
+    old.api.objects[f"{OURS}/namespaces/{PLACE}/agentruntimes"] = {"items": [runtime]}
+    old.api.objects[f"/api/v1/namespaces/{PLACE}"]["metadata"]["labels"]["kagenti.io/enrolled"] = "true"
+    old.install("inject-label", "inject-cr")
+    done = run_in(kagenti, old, "labels", "--apply")
+    assert (done.code, old.written()) == (1, [])
+    assert "OptOut" in done.err
+
+
 def test_a_workload_of_another_group(kagenti: Run, old: Cluster) -> None:
     """Its pods lead to it; its version comes from discovery, and so does the path of its patch."""
     reference = {

@@ -163,7 +163,7 @@ def labels(scope: Scope, *, apply: bool, report: str) -> int:
     if losing:
         sys.stderr.write("".join(f"kagenti: {line}\n" for line in losing))
         sys.stderr.write(
-            "kagenti: nothing was changed: these pods have sidecars in their template and nothing would inject them\n"
+            "kagenti: nothing was changed: these pods have sidecars, and nothing would inject them afterwards\n"
         )
         return 1
     return cluster.session(scope.kubeconfig, lambda client: _write(client, (), wanted, found)) or int(
@@ -172,11 +172,11 @@ def labels(scope: Scope, *, apply: bool, report: str) -> int:
 
 
 def _losing(wanted: Sequence[WorkloadPatch], found: Gathered, scope: Scope) -> list[str]:
-    """Returns a line for each workload that would lose the sidecars in its template without getting others."""
+    """Returns a line for each workload that has sidecars, in its template or by our webhook, and would have none."""
     stripped = [one for one in wanted if patches.clean(one.workload)[0]]
-    if not stripped:
-        return []
     mode = found.mode or scope.mode
     if not mode:
-        return ["kagenti's webhook is not installed"]
-    return bare([patched(one) for one in stripped], evaluator(found.holding, scope, mode=mode).evaluate)
+        return ["kagenti's webhook is not installed"] if stripped else []
+    evaluate = evaluator(found.holding, scope, mode=mode).evaluate
+    had = [one for one in wanted if one in stripped or evaluate(one.workload.subject).decision.injects]
+    return bare([patched(one) for one in had], evaluate)
