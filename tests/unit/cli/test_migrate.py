@@ -236,6 +236,19 @@ def test_what_an_earlier_run_set_is_not_taken_away(
     assert ("it would take spec.trace.sampling.rate away" in done.out) is bool(code)
 
 
+@pytest.mark.parametrize(("word", "applied"), [("", False), ("--keep-injecting", True), ("--stop-injecting", True)])
+def test_gates_that_are_all_false_wait_for_a_word(word: str, applied: bool, kagenti: Run, old: Cluster) -> None:
+    """They had no effect; applied as written, the next restart of an agent would leave it bare."""
+    gates = "{globalEnabled: false, envoyProxy: false, spiffeHelper: false, clientRegistration: false}"
+    found = legacy.config_map(
+        "kagenti-webhook-system", "kagenti-webhook-feature-gates", **{"feature-gates.yaml": gates}
+    )
+    old.api.objects["/api/v1/namespaces/kagenti-webhook-system/configmaps/kagenti-webhook-feature-gates"] = found
+    done = run_in(kagenti, old, "configmaps", "--apply", *([word] if word else []))
+    assert (done.code, bool(old.written())) == (0 if applied else 1, applied), done.out
+    assert ("say --keep-injecting or --stop-injecting" in done.out) is not applied
+
+
 def test_nothing_of_the_old_world(kagenti: Run, old: Cluster) -> None:
     """No ConfigMap, no manifest: a run after the move is harmless."""
     for path in [path for path in old.api.objects if "/configmaps/" in path]:

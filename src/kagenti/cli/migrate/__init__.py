@@ -90,6 +90,10 @@ ReleaseNamespace = Annotated[
 Report = Annotated[Format, typer.Option("--report", "-o", help="How the report is printed.")]
 Apply = Annotated[bool, typer.Option("--apply", help="Apply to the cluster.")]
 Replace = Annotated[bool, typer.Option(help="With --apply: take away what an earlier run set and this one does not.")]
+KeepInjecting = Annotated[
+    bool | None,
+    typer.Option("--keep-injecting/--stop-injecting", help="What gates that are all false mean from now on."),
+]
 InstalledMode = Annotated[
     Mode | None, typer.Option("--mode", help="Trigger mode of the installation, where none is installed yet.")
 ]
@@ -135,7 +139,7 @@ def configmaps(
     era: OfEra = None,
     trust_domain: TrustDomain = "",
     token_exchange: Annotated[Exchanger, typer.Option(help="Who exchanges tokens from now on.")] = Exchanger.AuthBridge,
-    keep_injecting: Annotated[bool, typer.Option(help="Gates that are all false go on having no effect.")] = False,  # noqa: FBT002  # a flag
+    keep_injecting: KeepInjecting = None,
     mode: InstalledMode = None,
     cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
     release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,

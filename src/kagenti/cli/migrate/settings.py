@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kagenti import errors
 from kagenti.cli import cluster, manifests
@@ -29,6 +29,12 @@ from kagenti.kube.client import KubeClient
 JSON = Any  # a manifest
 
 
+_LOSS: Final = (
+    "every gate is false, which had no effect before and would leave agents without sidecars now: "
+    "say --keep-injecting or --stop-injecting"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is asked for, and the choices of the mapping."""
@@ -40,7 +46,7 @@ class Wanted:
     output_dir: Path | None = None
     report: str = "table"
     exchanger: Exchanger = "AuthBridge"
-    keep_injecting: bool = False
+    keep_injecting: bool | None = None
 
 
 def detected(found: Gathered, scope: Scope) -> Detected:
@@ -69,13 +75,14 @@ def run(scope: Scope, wanted: Wanted) -> int:
         trust_domain=scope.trust_domain,
     )
     facts = mapping.Cluster(scope.cluster_domain, _names(found), found.providers())
-    choices = Choices(wanted.exchanger, wanted.keep_injecting)
+    choices = Choices(wanted.exchanger, keep_injecting=bool(wanted.keep_injecting))
     migration = mapping.migrate(old, report=report, choices=choices, cluster=facts)
     own = [one for one in workloads(found) if chain.injected(old, one.pod)]
     made = [*migration.manifests, *runtimes(own, old, always=False)] if _anything(found) else []
     if not made:
         report.warn(reasons.MISSING_OBJECT, "ConfigMaps", "there is none of an old webhook: nothing is migrated")
-    done, refused = _written(made, scope, wanted, report)
+    undecided = own and chain.all_false(old) and wanted.keep_injecting is None
+    done, refused = _written(made, scope, wanted, report, against=_LOSS if undecided else "")
     verified = _verified(migration, made, found, scope) if wanted.verify else []
     answer = printing.data(report, verified, era=era.era.name, why=era.why, done=[*done, *refused])
     text = printing.printed(answer, wanted.report)
@@ -97,7 +104,9 @@ def _names(found: Gathered) -> frozenset[str]:
     return frozenset(one["metadata"]["name"] for one in found.namespaces)
 
 
-def _written(made: Sequence[JSON], scope: Scope, wanted: Wanted, report: Report) -> tuple[list[str], list[str]]:
+def _written(
+    made: Sequence[JSON], scope: Scope, wanted: Wanted, report: Report, *, against: str = ""
+) -> tuple[list[str], list[str]]:
     """Writes files, and applies where that is asked for and nothing speaks against it."""
     done: list[str] = []
     if wanted.output_dir is not None:
@@ -107,6 +116,8 @@ def _written(made: Sequence[JSON], scope: Scope, wanted: Wanted, report: Report)
     if report.faults and not wanted.partial:
         what = "1 object" if len(report.faults) == 1 else f"{len(report.faults)} objects"
         return done, [f"nothing was applied: {what} could not be read; mend them, or say --partial"]
+    if against:
+        return done, [f"nothing was applied: {against}"]
     if scope.files and not scope.kubeconfig:
         raise errors.UsageError("--apply with a dump needs to know the cluster: name its --kubeconfig")
 
