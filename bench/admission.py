@@ -26,7 +26,7 @@ from tests.e2e.plane.control_plane import ControlPlane
 from bench.commands import command_figures
 from bench.creates import creates, make_deployment, make_namespace, make_runtime, make_runtimes
 from bench.figures import Figure, Point, plot, publish, quantile, table
-from bench.measured import load, pauses, resident, watched
+from bench.measured import load, pauses, resident, watched, webhook_pid
 from bench.reviews import Owner, padded, pod, review
 from kagenti.core.admission import pods
 from kagenti.core.admission.evaluate import Context
@@ -113,7 +113,7 @@ def _point(installed: Installed, size: int, hit: bytes) -> Point:
     alone, _ = load(installed, hit, callers=1, seconds=2)
     load(installed, hit, callers=16, seconds=3)
     seen = pauses(installed, since)
-    point = Point(size, quantile(alone, 0.5), resident(installed), ready, max(seen, default=0.0), len(seen))
+    point = Point(size, quantile(alone, 0.5), resident(webhook_pid(installed)), ready, max(seen, default=0.0), len(seen))
     installed.stop()
     return point
 

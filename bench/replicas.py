@@ -1,0 +1,159 @@
+"""The server processes that are measured: ``kagenti xds`` as the chart runs it, and the bare server that it is held against."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from tests.e2e.installed import Installed, free_port
+from tests.e2e.plane.waiting import wait_until
+from tests.e2e.xds_process import Xds
+
+from bench.figures import ROOT
+from bench.light.handle import Port
+from bench.measured import processor_seconds, resident
+
+JSON = Any  # commands and answers
+SETTLED = 0.5  # seconds in which a server writes no status, after which it has none to write
+PATIENCE = 60.0
+
+
+def cpu(servers: Sequence["Xds | Floor"]) -> float:
+    """Returns the processor seconds that the processes have had."""
+    return sum(processor_seconds(server.pid) for server in servers)
+
+
+def memory(servers: Sequence["Xds | Floor"]) -> float:
+    """Returns the resident memory of the processes, in MB."""
+    return sum(resident(server.pid) for server in servers)
+
+
+@contextmanager
+def serving(installed: Installed, count: int, *, address: str = "127.0.0.1") -> Iterator[list[Xds]]:
+    """Runs ``count`` replicas."""
+    servers = [Xds(installed, address=address, replica=f"kagenti-xds-{n}", port=free_port()) for n in range(count)]
+    try:
+        for server in servers:
+            server.start(wait=False)
+        for server in servers:
+            wait_until(server.ready, 30, lambda: "a replica is not ready")
+        yield servers
+    finally:
+        for server in servers:
+            server.kill()
+
+
+def port_of(server: Xds) -> Port:
+    """Returns where light clients reach a replica."""
+    pem = server.installation.xds_authority.certificate_pem
+    return Port(server.port, pem.decode() if isinstance(pem, bytes) else pem)
+
+
+def number(server: Xds, sample: str) -> float:
+    """Returns the value of one sample of a replica's metrics, 0 where it is missing."""
+    found = re.search(rf"^{re.escape(sample)} ([0-9.e+-]+)$", server.page("/metrics") or "", re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def propagated(servers: list[Xds]) -> int:
+    """Returns how many connected proxies have all that they should."""
+    return round(sum(number(server, 'kagenti_xds_proxies{verdict="propagated"}') for server in servers))
+
+
+def settle(servers: list[Xds]) -> float:
+    """Waits until no more status is written; returns the monotonic time of the last write that was seen."""
+    last, newest = -1.0, time.monotonic()
+    until = newest + PATIENCE
+    while time.monotonic() < min(until, newest + SETTLED):
+        writes = sum(number(server, 'kagenti_xds_status_writes_total{outcome="applied"}') for server in servers)
+        if writes != last:
+            last, newest = writes, time.monotonic()
+        time.sleep(0.1)
+    return newest
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """A replica's own histogram from push to acknowledgement: cumulative counts by upper bound in seconds."""
+
+    buckets: dict[float, float]
+
+    @classmethod
+    def of(cls, server: Xds) -> "Acknowledged":
+        """Reads it."""
+        rows = re.findall(r'^kagenti_xds_acknowledge_seconds_bucket\{le="([^"]+)"\} (\S+)$', server.page("/metrics") or "", re.M)
+        return cls({float(bound): float(count) for bound, count in rows})
+
+    def since(self, before: "Acknowledged") -> "Acknowledged":
+        """Returns what came after another reading."""
+        return Acknowledged({bound: count - before.buckets.get(bound, 0) for bound, count in self.buckets.items()})
+
+    @property
+    def count(self) -> float:
+        """Number of observations."""
+        return max(self.buckets.values(), default=0.0)
+
+    def quantile(self, share: float) -> float:
+        """Returns a quantile in ms, interpolated within its bucket as Prometheus does."""
+        wanted, below, bound_below = self.count * share, 0.0, 0.0
+        for bound, count in sorted(self.buckets.items()):
+            if count >= wanted and count > below:
+                upper = bound if bound != float("inf") else bound_below
+                return (bound_below + (upper - bound_below) * (wanted - below) / (count - below)) * 1000
+            below, bound_below = count, bound
+        return 0.0
+
+
+class Floor:
+    """The bare server (``bench/floor.py``): replays a recorded stream's replies, knows nothing."""
+
+    def __init__(self, installed: Installed, replies: list[bytes], *, tls: bool = True) -> None:
+        certificate, key = installed.xds_authority.issue("floor", dns=["localhost"], ips=["127.0.0.1"])
+        self.port = Port(free_port(), _text(installed.xds_authority.certificate_pem) if tls else "")
+        command = [sys.executable, "-m", "bench.floor"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        pair = {"certificate": _text(certificate), "key": _text(key)} if tls else {}
+        self._tell({"port": self.port.number, "replies": [raw.hex() for raw in replies], **pair})
+
+    @property
+    def pid(self) -> int:
+        """Pid of the process."""
+        return self._process.pid
+
+    def push(self, replies: list[bytes]) -> None:
+        """Has these replies written to every stream."""
+        self._tell({"push": [raw.hex() for raw in replies]})
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _tell(self, command: JSON) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(orjson.dumps(command) + b"\n")
+        self._process.stdin.flush()
+        if not self._process.stdout.readline():
+            raise RuntimeError(f"the bare server ended with {self._process.wait()}")
+
+
+@contextmanager
+def bare(installed: Installed, replies: list[bytes], count: int, *, tls: bool = True) -> Iterator[list[Floor]]:
+    """Runs ``count`` bare servers."""
+    servers: list[Floor] = []
+    try:
+        servers += [Floor(installed, replies, tls=tls) for _ in range(count)]
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def _text(pem: str | bytes) -> str:
+    return pem.decode() if isinstance(pem, bytes) else pem
