@@ -1,0 +1,168 @@
+"""Real Envoys of injected pods: from a change to another answer, to the acknowledgement, and back after an outage.
+
+Each pod was injected by the real webhook and runs as its kubelet would run it (``tests/e2e/pod_runner``): a network
+namespace with its own interception, its own Envoy, and an app behind it.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import orjson
+from tests.e2e.api_client import ApiClient
+from tests.e2e.plane.access import Plane
+from tests.e2e.plane.waiting import wait_until
+from tests.e2e.pod_runner import PodRunner
+from tests.e2e.xds_process import HOST, Xds
+from tests.oidc import Oidc
+
+from bench.bulk import send
+from bench.figures import ROOT
+from bench.fleet import change, make_namespaces, make_owners, pod_of, run
+from bench.replicas import Acknowledged, cpu, propagated
+from bench.streams import marker
+from kagenti_api.v1alpha1 import wellknown
+
+JSON = Any  # commands and answers
+NAMESPACE = "envoys"
+AUDIENCE = "https://agents.example"
+_AT_ONCE = 4  # pods that are started at once
+_LOOK = 0.02  # seconds between two looks at how many proxies have come back
+_PATIENCE = 60.0
+
+
+@dataclass
+class Changed:
+    """Seconds from the write until each Envoy's answer was another, and until the last one's; the server's own histogram."""
+
+    envoys: int
+    behaviour: list[float] = field(default_factory=list)
+    last: list[float] = field(default_factory=list)
+    acknowledged: Acknowledged = field(default_factory=lambda: Acknowledged({}))
+    cpu: float = 0.0
+    answers: dict[str, int] = field(default_factory=dict)
+
+
+class Asking:
+    """The process that asks the Envoys."""
+
+    def __init__(self, pods: list[PodRunner]) -> None:
+        command = [sys.executable, "-m", "bench.asking"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._tell([[pod.address, 8081] for pod in pods])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def begin(self, token: str, status: int) -> None:
+        """Begins to ask all until they answer with that status; returns once it asks."""
+        self._tell({"token": token, "status": status, "seconds": _PATIENCE})
+        self._hear()
+
+    def wait(self) -> tuple[list[float], dict[str, int]]:
+        """Returns when each changed, and how often each status was answered; raises RuntimeError where one never did."""
+        answer = self._hear()
+        if not all(answer["changed"]):
+            raise RuntimeError(f"{answer['changed'].count(0.0)} Envoys never answered as they should: {answer['answers']}")
+        return answer["changed"], answer["answers"]
+
+    def _tell(self, command: JSON) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(orjson.dumps(command) + b"\n")
+        self._process.stdin.flush()
+
+    def _hear(self) -> JSON:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"who asks the Envoys ended with {self._process.wait()}")
+        return orjson.loads(line)
+
+
+@contextmanager
+def envoys(plane: Plane, xds: Xds, count: int) -> Iterator[list[PodRunner]]:
+    """Runs ``count`` injected pods of one workload, all started."""
+    make_namespaces(plane, NAMESPACE)
+    (owner,) = make_owners(plane, [(NAMESPACE, "weather")])
+    label = {wellknown.INJECT_LABEL: "enabled"}
+    pods = run(plane, send(plane, [pod_of(owner, number, labels=label) for number in range(count)]))
+    with ExitStack() as stack, ThreadPoolExecutor(_AT_ONCE) as threads:
+        runners = [PodRunner(pod, plane, names={HOST: xds.address}) for pod in pods]
+        for runner in threads.map(_started, runners):
+            stack.enter_context(_stopping(runner))
+        wait_until(lambda: propagated([xds]) == count, _PATIENCE, lambda: f"{propagated([xds])} of {count} have a stream")
+        yield runners
+
+
+def _started(runner: PodRunner) -> PodRunner:
+    runner.__enter__()
+    try:
+        runner.intercept()
+        runner.start_app(8081)
+        runner.start_envoy()
+        runner.wait_started(_PATIENCE)
+    except BaseException:
+        runner.__exit__()
+        raise
+    return runner
+
+
+@contextmanager
+def _stopping(runner: PodRunner) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        runner.__exit__()
+
+
+def changes(plane: Plane, xds: Xds, pods: list[PodRunner], idp: Oidc, *, rounds: int) -> Changed:
+    """Asks callers for another scope ``rounds`` times: a token that has it is refused before and accepted after."""
+    found, api = Changed(len(pods)), ApiClient(plane)
+    _change(api, {"audience": AUDIENCE, "requiredScopes": [marker()]})
+    with Asking(pods) as asking:
+        wait_until(lambda: propagated([xds]) == len(pods), _PATIENCE, lambda: "not all have taken the first change")
+        before, spent = Acknowledged.of(xds), cpu([xds])
+        for _ in range(rounds):
+            scope = marker()
+            asking.begin(idp.token(aud=AUDIENCE, scope=scope), 200)
+            begun = time.monotonic()
+            _change(api, {"requiredScopes": [scope]})
+            moments, answers = asking.wait()
+            found.behaviour += [moment - begun for moment in moments]
+            found.last.append(max(moments) - begun)
+            for status, count in answers.items():
+                found.answers[status] = found.answers.get(status, 0) + count
+        found.cpu = (cpu([xds]) - spent) / rounds / len(pods) * 1000
+        found.acknowledged = Acknowledged.of(xds).since(before)
+    return found
+
+
+def _change(api: ApiClient, validation: JSON) -> None:
+    request = change(validation)
+    answer = api.request(request.method, request.path, request.body)
+    if not answer.ok:
+        raise RuntimeError(answer.message)
+
+
+def outage(xds: Xds, count: int, seconds: float) -> list[float]:
+    """Kills the server and starts it after that time; returns when each Envoy was back, in seconds after it was ready."""
+    xds.kill()
+    time.sleep(seconds)
+    xds.start()
+    ready, back = time.monotonic(), []
+    while len(back) < count:
+        now = time.monotonic() - ready
+        if now > _PATIENCE:
+            raise RuntimeError(f"{len(back)} of {count} Envoys are back after {now:.0f} s")
+        back += [now] * (propagated([xds]) - len(back))
+        time.sleep(_LOOK)
+    return back
