@@ -2,6 +2,7 @@
 
 A process of its own, so that who changes the policy does not wait for who looks. Each address has one keep-alive
 connection; all that have not changed are asked at the same time, again and again, with a short pause between two rounds.
+Where no answer is awaited, all are asked for the whole time, and the answers are counted.
 """
 
 import http.client
@@ -56,12 +57,28 @@ def _await(targets: list[Target], command: JSON) -> JSON:
     return {"changed": [target.changed for target in targets], "answers": seen}
 
 
+def _load(targets: list[Target], command: JSON) -> JSON:
+    """Asks all, without a pause, for that time; counts the answers by status, 0 for a connection that broke."""
+    until, seen = time.monotonic() + command["seconds"], {}
+    while time.monotonic() < until:
+        for target in targets:
+            target.ask(command["token"])
+        for target in targets:
+            try:
+                status = str(target.hear(0))
+            except (OSError, http.client.HTTPException):
+                status = "0"
+            seen[status] = seen.get(status, 0) + 1
+    return {"changed": [], "answers": seen}
+
+
 def main() -> None:
-    """Serves commands until stdin ends: first the targets, then what to wait for."""
+    """Serves commands until stdin ends: first the targets, then what to ask them."""
     targets = [Target(address, port) for address, port in orjson.loads(sys.stdin.buffer.readline())]
     for line in sys.stdin.buffer:
+        command = orjson.loads(line)
         _say({"asking": True})
-        _say(_await(targets, orjson.loads(line)))
+        _say(_await(targets, command) if command["status"] else _load(targets, command))
 
 
 def _say(answer: JSON) -> None:

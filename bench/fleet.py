@@ -25,7 +25,9 @@ CONTAINER = {"name": "agent", "image": "ghcr.io/example/weather-agent:v1", "port
 
 def make_namespaces(plane: Plane, *names: str) -> None:
     """Creates enrolled namespaces and, as a controller would, their default accounts."""
-    spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": ENROLLED}} for name in names]
+    spaces = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": ENROLLED}} for name in names
+    ]
     send(plane, [Request("POST", "/api/v1/namespaces", made) for made in spaces])
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
     send(plane, [Request("POST", f"/api/v1/namespaces/{name}/serviceaccounts", account) for name in names])
@@ -40,7 +42,8 @@ def controller_of(owner: JSON, kind: str) -> JSON:
 def make_owners(plane: Plane, places: list[tuple[str, str]]) -> list[JSON]:
     """Creates a Deployment and its ReplicaSet for each (namespace, name); returns the ReplicaSets."""
     deployments = [
-        Request("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", _deployment(name)) for namespace, name in places
+        Request("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", _deployment(name))
+        for namespace, name in places
     ]
     sets = []
     for (namespace, name), owner in zip(places, send(plane, deployments), strict=True):

@@ -29,16 +29,18 @@ from bench.streams import marker
 from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # commands and answers
-NAMESPACE = "envoys"
 AUDIENCE = "https://agents.example"
+_EVERY = 0.05  # seconds between two updates under load: each is pushed on its own
 _AT_ONCE = 4  # pods that are started at once
-_LOOK = 0.02  # seconds between two looks at how many proxies have come back
 _PATIENCE = 60.0
 
 
 @dataclass
 class Changed:
-    """Seconds from the write until each Envoy's answer was another, and until the last one's; the server's own histogram."""
+    """Seconds from the write until each Envoy's answer was another, and until the last one's; the server's own histogram.
+
+    ``cpu`` is the server's, in ms a proxy and change; ``answers`` counts what was answered meanwhile, by status.
+    """
 
     envoys: int
     behaviour: list[float] = field(default_factory=list)
@@ -51,10 +53,10 @@ class Changed:
 class Asking:
     """The process that asks the Envoys."""
 
-    def __init__(self, pods: list[PodRunner]) -> None:
+    def __init__(self, pods: list[PodRunner], *, connections: int = 1) -> None:
         command = [sys.executable, "-m", "bench.asking"]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._tell([[pod.address, 8081] for pod in pods])
+        self._tell([[pod.address, 8081] for pod in pods for _ in range(connections)])
 
     def __enter__(self) -> Self:
         return self
@@ -63,16 +65,18 @@ class Asking:
         self._process.kill()
         self._process.communicate()
 
-    def begin(self, token: str, status: int) -> None:
-        """Begins to ask all until they answer with that status; returns once it asks."""
-        self._tell({"token": token, "status": status, "seconds": _PATIENCE})
+    def begin(self, token: str, status: int = 0, *, seconds: float = _PATIENCE) -> None:
+        """Begins to ask all until they answer with that status, or all the time; returns once it asks."""
+        self._tell({"token": token, "status": status, "seconds": seconds})
         self._hear()
 
     def wait(self) -> tuple[list[float], dict[str, int]]:
         """Returns when each changed, and how often each status was answered; raises RuntimeError where one never did."""
         answer = self._hear()
         if not all(answer["changed"]):
-            raise RuntimeError(f"{answer['changed'].count(0.0)} Envoys never answered as they should: {answer['answers']}")
+            raise RuntimeError(
+                f"{answer['changed'].count(0.0)} Envoys never answered as they should: {answer['answers']}"
+            )
         return answer["changed"], answer["answers"]
 
     def _tell(self, command: JSON) -> None:
@@ -90,16 +94,19 @@ class Asking:
 
 @contextmanager
 def envoys(plane: Plane, xds: Xds, count: int) -> Iterator[list[PodRunner]]:
-    """Runs ``count`` injected pods of one workload, all started."""
-    make_namespaces(plane, NAMESPACE)
-    (owner,) = make_owners(plane, [(NAMESPACE, "weather")])
+    """Runs ``count`` injected pods of one workload of their own, all started."""
+    namespace = f"envoys-{count}"
+    make_namespaces(plane, namespace)
+    (owner,) = make_owners(plane, [(namespace, "weather")])
     label = {wellknown.INJECT_LABEL: "enabled"}
     pods = run(plane, send(plane, [pod_of(owner, number, labels=label) for number in range(count)]))
     with ExitStack() as stack, ThreadPoolExecutor(_AT_ONCE) as threads:
         runners = [PodRunner(pod, plane, names={HOST: xds.address}) for pod in pods]
         for runner in threads.map(_started, runners):
             stack.enter_context(_stopping(runner))
-        wait_until(lambda: propagated([xds]) == count, _PATIENCE, lambda: f"{propagated([xds])} of {count} have a stream")
+        wait_until(
+            lambda: propagated([xds]) == count, _PATIENCE, lambda: f"{propagated([xds])} of {count} have a stream"
+        )
         yield runners
 
 
@@ -124,25 +131,47 @@ def _stopping(runner: PodRunner) -> Iterator[None]:
         runner.__exit__()
 
 
-def changes(plane: Plane, xds: Xds, pods: list[PodRunner], idp: Oidc, *, rounds: int) -> Changed:
+def acknowledgements(plane: Plane, xds: Xds, count: int, *, rounds: int) -> Changed:
+    """Asks callers for another scope ``rounds`` times while nobody calls: what the server says of itself."""
+    found, api = Changed(count), ApiClient(plane)
+    before, spent = Acknowledged.of(xds), cpu([xds])
+    for turn in range(1, rounds + 1):
+        _change(api, {"audience": AUDIENCE, "requiredScopes": [marker()]})
+        wait_until(lambda: Acknowledged.of(xds).since(before).count >= turn * count, _PATIENCE, lambda: "no answer")  # noqa: B023  # within the turn
+    found.cpu = (cpu([xds]) - spent) / rounds / count * 1000
+    found.acknowledged = Acknowledged.of(xds).since(before)
+    return found
+
+
+def behaviour(plane: Plane, pods: list[PodRunner], idp: Oidc, *, rounds: int) -> Changed:
     """Asks callers for another scope ``rounds`` times: a token that has it is refused before and accepted after."""
     found, api = Changed(len(pods)), ApiClient(plane)
-    _change(api, {"audience": AUDIENCE, "requiredScopes": [marker()]})
     with Asking(pods) as asking:
-        wait_until(lambda: propagated([xds]) == len(pods), _PATIENCE, lambda: "not all have taken the first change")
-        before, spent = Acknowledged.of(xds), cpu([xds])
         for _ in range(rounds):
             scope = marker()
             asking.begin(idp.token(aud=AUDIENCE, scope=scope), 200)
             begun = time.monotonic()
             _change(api, {"requiredScopes": [scope]})
-            moments, answers = asking.wait()
+            moments, _ = asking.wait()
             found.behaviour += [moment - begun for moment in moments]
             found.last.append(max(moments) - begun)
-            for status, count in answers.items():
-                found.answers[status] = found.answers.get(status, 0) + count
-        found.cpu = (cpu([xds]) - spent) / rounds / len(pods) * 1000
-        found.acknowledged = Acknowledged.of(xds).since(before)
+    return found
+
+
+def under_load(plane: Plane, pods: list[PodRunner], idp: Oidc, *, updates: int) -> Changed:
+    """Asks for one scope after another of a token that has them all, while eight connections call without a pause."""
+    found, api, scopes = Changed(len(pods)), ApiClient(plane), [marker() for _ in range(updates)]
+    token = idp.token(aud=AUDIENCE, scope=" ".join(scopes))
+    _change(api, {"requiredScopes": scopes[:1]})
+    with Asking(pods[:1], connections=8) as asking:
+        asking.begin(token, 200)  # all connections are open, and the first change has come
+        asking.wait()
+        asking.begin(token, seconds=updates * _EVERY)
+        begun = time.monotonic()
+        for turn, scope in enumerate(scopes):
+            time.sleep(max(0.0, begun + turn * _EVERY - time.monotonic()))
+            _change(api, {"requiredScopes": [scope]})
+        found.answers = asking.wait()[1]
     return found
 
 
@@ -151,18 +180,3 @@ def _change(api: ApiClient, validation: JSON) -> None:
     answer = api.request(request.method, request.path, request.body)
     if not answer.ok:
         raise RuntimeError(answer.message)
-
-
-def outage(xds: Xds, count: int, seconds: float) -> list[float]:
-    """Kills the server and starts it after that time; returns when each Envoy was back, in seconds after it was ready."""
-    xds.kill()
-    time.sleep(seconds)
-    xds.start()
-    ready, back = time.monotonic(), []
-    while len(back) < count:
-        now = time.monotonic() - ready
-        if now > _PATIENCE:
-            raise RuntimeError(f"{len(back)} of {count} Envoys are back after {now:.0f} s")
-        back += [now] * (propagated([xds]) - len(back))
-        time.sleep(_LOOK)
-    return back

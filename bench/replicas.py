@@ -77,6 +77,24 @@ def settle(servers: list[Xds]) -> float:
     return newest
 
 
+def outage(server: Xds, count: int, seconds: float, *, look: float) -> list[float]:
+    """Kills a replica and starts it after that time; returns when each proxy was back, in seconds after it was ready.
+
+    ``look`` is the time between two looks: counting thousands costs the server something too.
+    """
+    server.kill()
+    time.sleep(seconds)
+    server.start()
+    ready, back = time.monotonic(), []
+    while len(back) < count:
+        now = time.monotonic() - ready
+        if now > PATIENCE:
+            raise RuntimeError(f"{len(back)} of {count} proxies are back after {now:.0f} s")
+        back += [now] * (propagated([server]) - len(back))
+        time.sleep(look)
+    return back
+
+
 @dataclass(frozen=True)
 class Acknowledged:
     """A replica's own histogram from push to acknowledgement: cumulative counts by upper bound in seconds."""
@@ -86,7 +104,9 @@ class Acknowledged:
     @classmethod
     def of(cls, server: Xds) -> "Acknowledged":
         """Reads it."""
-        rows = re.findall(r'^kagenti_xds_acknowledge_seconds_bucket\{le="([^"]+)"\} (\S+)$', server.page("/metrics") or "", re.M)
+        rows = re.findall(
+            r'^kagenti_xds_acknowledge_seconds_bucket\{le="([^"]+)"\} (\S+)$', server.page("/metrics") or "", re.M
+        )
         return cls({float(bound): float(count) for bound, count in rows})
 
     def since(self, before: "Acknowledged") -> "Acknowledged":

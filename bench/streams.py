@@ -14,7 +14,7 @@ from tests.e2e.xds_process import Xds
 
 from bench.fleet import Fleet, change
 from bench.light.handle import Herds
-from bench.replicas import Floor, bare, cpu, memory, port_of, propagated, serving, settle
+from bench.replicas import Floor, bare, cpu, memory, outage, port_of, propagated, serving, settle
 
 PATIENCE = 120.0  # seconds
 _numbers = itertools.count(1)
@@ -91,6 +91,19 @@ def measure(installed: Installed, fleet: Fleet, size: int, processes: int, *, ro
             if (have := propagated(servers)) != size:
                 raise RuntimeError(f"{have} of {size} proxies have the newest configuration, say the servers")
     return found
+
+
+def lose(
+    installed: Installed, fleet: Fleet, size: int, outages: Sequence[float]
+) -> tuple[dict[float, list[float]], str]:
+    """Connects streams, then kills their server and starts it again; returns when each was back, and what was resent."""
+    with serving(installed, 1) as servers, Herds([port_of(servers[0])], fleet.clients[:size]) as herds:
+        herds.connect(PATIENCE).since(0)
+        settle(servers)
+        cold = herds.received()
+        found = {seconds: outage(servers[0], size, seconds, look=0.1) for seconds in outages}
+        resent = (herds.received() - cold) / len(outages)
+    return found, f"{resent / cold:.1%} of the bytes of a first connect are sent"
 
 
 def _change(api: ApiClient, scope: str) -> None:

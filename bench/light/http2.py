@@ -55,7 +55,9 @@ class Call:
     def start(self) -> bytes:
         """Returns what opens connection and call."""
         settings = _INITIAL_WINDOW_SIZE.to_bytes(2, "big") + _ROOM.to_bytes(4, "big")
-        block = b"".join(b"\0" + _literal(key.encode()) + _literal(text.encode()) for key, text in self._headers.items())
+        block = b"".join(
+            b"\0" + _literal(key.encode()) + _literal(text.encode()) for key, text in self._headers.items()
+        )
         return b"".join(
             (
                 _PREFACE,
