@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from kagenti.kube import StoredPod
 from kagenti.xds.census import Census
 from kagenti.xds.figures import Reporter
 from kagenti.xds.identity import PodIdentity
-from kagenti.xds.propagation import INTERVAL, Publisher
+from kagenti.xds.propagation import INTERVAL, PATIENCE, SETTLE, Publisher
 from kagenti.xds.session import Connection, Node
 from tests.unit.xds.bench import SHORT, WEATHER, Bench, Stream, running
 from tests.unit.xds.cluster import NOW, pod
@@ -51,10 +52,10 @@ class Proxies:
 
 
 class Desk:
-    """Everything between streams and statuses; its clock runs as fast as it is asked."""
+    """Everything between streams and statuses; its clock runs as fast as it is asked, and not beyond ``until``."""
 
     def __init__(self, bench: Bench, *, replica: str = "xds-1") -> None:
-        self.bench, self.statuses, self.time = bench, Statuses(bench), 1000.0
+        self.bench, self.statuses, self.time, self.until = bench, Statuses(bench), 1000.0, math.inf
         self.census = Census(bench.snapshots, bench.pods)
         self.proxies = Proxies(bench, self.census)
         reporter = Reporter(
@@ -76,7 +77,7 @@ class Desk:
         )
 
     async def _sleep(self, seconds: float) -> None:
-        self.time += seconds
+        self.time = min(self.time + seconds, self.until)
         await asyncio.sleep(0)
 
     async def quiet(self) -> None:
@@ -263,6 +264,48 @@ class TestWrites:
             writes = len(desk.statuses.applied) - before
             assert writes <= 2 * ((desk.time - begun) / INTERVAL + 1)  # an entry and a condition each
             assert desk.statuses.entry(runtime, "xds-1")["pending"] == 1
+
+    async def test_what_is_acknowledged_soon_is_written_once(self) -> None:
+        """The entry of the new revision, complete; the condition never says False for a moment."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            connection, stream = await desk.proxies.acked()
+            await desk.quiet()
+            before, old = len(desk.statuses.applied), stream.revision
+            desk.until = desk.time + PATIENCE / 2
+            desk.bench.configure(audience="https://new.example")
+            new = await stream.another(old)
+            desk.census.reported(connection, StreamState(new, "pending"))
+            await eventually(lambda: desk.time == desk.until)
+            desk.census.reported(connection, StreamState(new, "propagated"))
+            desk.until += 2 * SETTLE  # news is not kept back
+            await eventually(lambda: len(desk.statuses.applied) > before)
+            desk.until = math.inf
+            await desk.quiet()
+            ((_, manager, status),) = desk.statuses.applied[before:]
+            assert manager == "kagenti-xds-xds-1"
+            assert status["propagation"][0]["acked"] == 1
+            assert desk.statuses.condition(runtime) == ("True", "Propagated")
+
+    async def test_another_replica_that_is_behind_is_given_a_moment(self) -> None:
+        """Then the condition says so."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            connection, stream = await desk.proxies.acked(pod("a", name="a"))
+            await desk.bench.run_pod(pod("b", name="b"))
+            counts = {"acked": 1, "rejected": 0, "pending": 0, "disconnected": 0}
+            other = {"replica": "xds-2", **counts, "revision": desk.bench.snapshots.revision(WEATHER)}
+            desk.statuses.write(runtime, "kagenti-xds-xds-2", propagation=[other])
+            await desk.quiet()
+            assert desk.statuses.condition(runtime) == ("True", "Propagated")
+            old, desk.until = stream.revision, desk.time + PATIENCE / 2
+            desk.bench.configure(audience="https://new.example")
+            desk.census.reported(connection, StreamState(await stream.another(old), "propagated"))
+            await eventually(lambda: desk.statuses.entry(runtime, "xds-1")["revision"] != other["revision"])
+            await eventually(lambda: desk.time == desk.until)
+            assert desk.statuses.condition(runtime) == ("True", "Propagated")
+            desk.until = math.inf
+            await eventually(lambda: desk.statuses.condition(runtime) == ("False", "Pending"))
 
     async def test_nothing_new_is_not_written(self) -> None:
         """Neither by streams that report the same, nor by our own write coming back."""
