@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
-
 from tests.e2e.installed import Installed, Options
 from tests.e2e.plane.control_plane import ControlPlane
 

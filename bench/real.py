@@ -24,7 +24,7 @@ from tests.oidc import Oidc
 from bench.bulk import send
 from bench.figures import ROOT
 from bench.fleet import change, make_namespaces, make_owners, pod_of, run
-from bench.replicas import Acknowledged, cpu, propagated
+from bench.replicas import Acknowledged, propagated
 from bench.streams import marker
 from kagenti_api.v1alpha1 import wellknown
 
@@ -39,14 +39,13 @@ _PATIENCE = 60.0
 class Changed:
     """Seconds from the write until each Envoy's answer was another, and until the last one's; the server's own histogram.
 
-    ``cpu`` is the server's, in ms a proxy and change; ``answers`` counts what was answered meanwhile, by status.
+    ``answers`` counts what was answered meanwhile, by status.
     """
 
     envoys: int
     behaviour: list[float] = field(default_factory=list)
     last: list[float] = field(default_factory=list)
     acknowledged: Acknowledged = field(default_factory=lambda: Acknowledged({}))
-    cpu: float = 0.0
     answers: dict[str, int] = field(default_factory=dict)
 
 
@@ -134,11 +133,10 @@ def _stopping(runner: PodRunner) -> Iterator[None]:
 def acknowledgements(plane: Plane, xds: Xds, count: int, *, rounds: int) -> Changed:
     """Asks callers for another scope ``rounds`` times while nobody calls: what the server says of itself."""
     found, api = Changed(count), ApiClient(plane)
-    before, spent = Acknowledged.of(xds), cpu([xds])
+    before = Acknowledged.of(xds)
     for turn in range(1, rounds + 1):
         _change(api, {"audience": AUDIENCE, "requiredScopes": [marker()]})
         wait_until(lambda: Acknowledged.of(xds).since(before).count >= turn * count, _PATIENCE, lambda: "no answer")  # noqa: B023  # within the turn
-    found.cpu = (cpu([xds]) - spent) / rounds / count * 1000
     found.acknowledged = Acknowledged.of(xds).since(before)
     return found
 

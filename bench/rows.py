@@ -26,12 +26,15 @@ def times(value: float, baseline: float, what: str) -> str:
     return f"{value / baseline:.1f} × {what}" if baseline else ""
 
 
-def acknowledged(found: Changed) -> Figure:
-    """From push to acknowledgement, by the server's own histogram."""
-    histogram, cost = found.acknowledged, f"{found.cpu:.1f} ms of CPU a proxy and change, status and metrics included"
+def acknowledged(found: Changed, one: Changed) -> Figure:
+    """From push to acknowledgement, by the server's own histogram; many Envoys wait for the machine's cores, not for us."""
+    histogram, middle = found.acknowledged, found.acknowledged.quantile(0.5)
     far = histogram.quantile(0.99)
-    value = f"{histogram.quantile(0.5):.1f} ms p50, {far:.1f} ms p99 of {histogram.count:.0f}"
-    return Figure(f"change → ACK in the server, {_envoys(found)}", value, "≤ 20 ms p99", far <= 20, cost)
+    value = f"{middle:.1f} ms p50, {far:.1f} ms p99 of {histogram.count:,.0f}"
+    what = f"change → ACK in the server, {_envoys(found)}"
+    if found is not one:
+        return Figure(what, value, against=times(middle, one.acknowledged.quantile(0.5), "one Envoy (p50)"))
+    return Figure(what, value, "≤ 20 ms p99", far <= 20)
 
 
 def behaviour(found: Changed, start: float) -> Figure:

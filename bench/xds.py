@@ -72,7 +72,7 @@ def with_envoys(installed: Installed, idp: Oidc, scope: Scope, results: Results)
     """Real Envoys: acknowledgements, other answers, requests during updates, reconnects."""
     plane, xds = installed.plane, Xds(installed, address=Node.ADDRESS)
     xds.start()
-    start = 0.0
+    start, one = 0.0, None
     try:
         for count in scope.envoys:
             say(f"{count} real Envoys start …")
@@ -81,7 +81,9 @@ def with_envoys(installed: Installed, idp: Oidc, scope: Scope, results: Results)
                 start = start or time.monotonic() - begun
                 rounds = scope.rounds if count == 1 else max(1, scope.rounds // 4)
                 say(f"{count} real Envoys, {rounds} changes: acknowledgements, then answers …")
-                results.figures.append(rows.acknowledged(real.acknowledgements(plane, xds, count, rounds=rounds)))
+                acknowledged = real.acknowledgements(plane, xds, count, rounds=rounds)
+                one = one or acknowledged
+                results.figures.append(rows.acknowledged(acknowledged, one))
                 results.figures.append(rows.behaviour(real.behaviour(plane, pods, idp, rounds=rounds), start))
                 if count == scope.envoys[0]:
                     say(f"{scope.updates} updates under load …")
