@@ -117,14 +117,16 @@ def measure_floor(installed: Installed, like: Measured, *, tls: bool = True) -> 
     found = Measured(like.streams, like.processes)
     old = _marker_of(like.pushed)
     clients = [(f"bench/floor-{place}/uid", "t" * 1000) for place in range(like.streams)]
-    with bare(installed, like.opening, like.processes, tls=tls) as servers:
-        with Herds([server.port for server in servers], clients) as herds:
-            meter = Meter(servers, herds, found)
-            meter.connect(lambda: None)
-            for _ in like.last:
-                text = marker()
-                replies = [raw.replace(old, text.encode()) for raw in like.pushed]
-                meter.push(text, lambda replies=replies: _push(servers, replies))
+    with (
+        bare(installed, like.opening, like.processes, tls=tls) as servers,
+        Herds([server.port for server in servers], clients) as herds,
+    ):
+        meter = Meter(servers, herds, found)
+        meter.connect(lambda: None)
+        for _ in like.last:
+            text = marker()
+            replies = [raw.replace(old, text.encode()) for raw in like.pushed]
+            meter.push(text, lambda replies=replies: _push(servers, replies))
     return found
 
 

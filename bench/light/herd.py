@@ -45,7 +45,7 @@ class Stream:
     def open(self) -> None:
         """Begins to connect."""
         self.sock = socket.socket()
-        self.sock.setblocking(False)
+        self.sock.setblocking(False)  # noqa: FBT003  # its only argument, by position alone
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.connect_ex(self._herd.address)
         self.live, self._unsent = False, b""
