@@ -15,7 +15,7 @@ from kagenti.core.propagation import Counts
 from kagenti.core.store import Apply, Delete
 from kagenti.kube import StoredPod
 from kagenti.xds.census import Census
-from kagenti.xds.figures import Reporter
+from kagenti.xds.figures import Reporter, Target
 from kagenti.xds.identity import PodIdentity
 from kagenti.xds.propagation import INTERVAL, PATIENCE, SETTLE, Publisher
 from kagenti.xds.session import Connection, Node
@@ -58,7 +58,7 @@ class Desk:
         self.bench, self.statuses, self.time, self.until = bench, Statuses(bench), 1000.0, math.inf
         self.census = Census(bench.snapshots, bench.pods)
         self.proxies = Proxies(bench, self.census)
-        reporter = Reporter(
+        self.reporter = Reporter(
             catalogue=bench.catalogue,
             pods=bench.pods,
             census=self.census,
@@ -69,7 +69,7 @@ class Desk:
             self.statuses,
             replica=replica,
             catalogue=bench.catalogue,
-            reporter=reporter,
+            reporter=self.reporter,
             logger=bench.logger,
             now=lambda: self.time,
             sleep=self._sleep,
@@ -234,6 +234,18 @@ class TestEntries:
             assert desk.statuses.entry(runtime, "xds-1") is None
             assert desk.statuses.condition(runtime) == ("Unknown", "NoProxies")
 
+    async def test_the_heir_of_an_agentruntime_is_written(self) -> None:
+        """Though nothing changes for the proxies."""
+        async with _desk() as desk:
+            winner = desk.statuses.create("AgentRuntime", "a", namespace="team1", targetRef=TARGET_REF)
+            heir = desk.statuses.create("AgentRuntime", "b", namespace="team1", targetRef=TARGET_REF)
+            await desk.proxies.acked()
+            await desk.quiet()
+            assert desk.statuses.condition(heir) == ("", "")
+            desk.bench.delete(desk.bench.catalogue.stores[winner.kind].get(winner.namespace, winner.name))
+            await desk.quiet()
+            assert desk.statuses.condition(heir) == ("True", "Propagated")
+
     async def test_objects_without_proxies_are_left_alone(self) -> None:
         """No entry, no condition, no write; and the loser of two AgentRuntimes gets none of the winner's."""
         async with _desk() as desk:
@@ -306,6 +318,21 @@ class TestWrites:
             assert desk.statuses.condition(runtime) == ("True", "Propagated")
             desk.until = math.inf
             await eventually(lambda: desk.statuses.condition(runtime) == ("False", "Pending"))
+
+    async def test_many_reports_are_one_piece_of_news(self) -> None:
+        """Until somebody has looked: a push reports twice for each of a workload's proxies."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            connection, stream = await desk.proxies.acked()
+            await desk.quiet()
+            told: list[Target] = []
+            desk.reporter.on_target(told.append)
+            for _ in range(2):
+                for verdict in ("pending", "propagated") * 10:
+                    desk.census.reported(connection, StreamState(stream.revision, verdict))
+                assert told == [runtime]
+                told.clear()
+                await desk.quiet()
 
     async def test_nothing_new_is_not_written(self) -> None:
         """Neither by streams that report the same, nor by our own write coming back."""
