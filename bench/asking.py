@@ -44,7 +44,8 @@ class Target:
 
 def _await(targets: list[Target], command: JSON) -> JSON:
     """Asks until each target has given the wanted status; counts the answers before by status."""
-    until, seen = time.monotonic() + command["seconds"], {}
+    until = time.monotonic() + command["seconds"]
+    seen: dict[str, int] = {}
     for target in targets:
         target.changed = 0.0
     while (waiting := [target for target in targets if not target.changed]) and time.monotonic() < until:
@@ -59,7 +60,8 @@ def _await(targets: list[Target], command: JSON) -> JSON:
 
 def _load(targets: list[Target], command: JSON) -> JSON:
     """Asks all, without a pause, for that time; counts the answers by status, 0 for a connection that broke."""
-    until, seen = time.monotonic() + command["seconds"], {}
+    until = time.monotonic() + command["seconds"]
+    seen: dict[str, int] = {}
     while time.monotonic() < until:
         for target in targets:
             target.ask(command["token"])

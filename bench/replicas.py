@@ -85,7 +85,8 @@ def outage(server: Xds, count: int, seconds: float, *, look: float) -> list[floa
     server.kill()
     time.sleep(seconds)
     server.start()
-    ready, back = time.monotonic(), []
+    ready = time.monotonic()
+    back: list[float] = []
     while len(back) < count:
         now = time.monotonic() - ready
         if now > PATIENCE:

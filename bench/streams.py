@@ -3,6 +3,7 @@
 The same is measured of the bare server right after, with the same clients and bytes: the floor of grpc.aio.
 """
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Sequence
@@ -86,7 +87,7 @@ def measure(installed: Installed, fleet: Fleet, size: int, processes: int, *, ro
             meter.connect(lambda: settle(servers))
             for _ in range(rounds):
                 text = marker()
-                begun = meter.push(text, lambda text=text: _change(api, text))
+                begun = meter.push(text, functools.partial(_change, api, text))
                 found.status.append(settle(servers) - begun)
             if (have := propagated(servers)) != size:
                 raise RuntimeError(f"{have} of {size} proxies have the newest configuration, say the servers")
@@ -126,7 +127,7 @@ def measure_floor(installed: Installed, like: Measured, *, tls: bool = True) -> 
         for _ in like.last:
             text = marker()
             replies = [raw.replace(old, text.encode()) for raw in like.pushed]
-            meter.push(text, lambda replies=replies: _push(servers, replies))
+            meter.push(text, functools.partial(_push, servers, replies))
     return found
 
 
