@@ -58,7 +58,11 @@ class _Written:
 
 
 class Publisher:
-    """The writer of one replica. ``now`` (monotonic), ``sleep`` and ``clock`` (aware) are the clock, for tests."""
+    """The writer of one replica. ``now`` (monotonic), ``sleep`` and ``clock`` (aware) are the clock, for tests.
+
+    While ``busy`` says that a change is on its way, nothing is written that can wait for ``PATIENCE``: the workloads that
+    have it already would keep the processor from those that do not.
+    """
 
     def __init__(
         self,
@@ -68,12 +72,14 @@ class Publisher:
         catalogue: Catalogue,
         reporter: Reporter,
         logger: logging.Logger,
+        busy: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
         self._client, self._replica, self._catalogue, self._reporter = client, replica, catalogue, reporter
-        self._logger, self._now, self._sleep, self._clock = logger, now, sleep, clock
+        self._logger, self._busy = logger, busy
+        self._now, self._sleep, self._clock = now, sleep, clock
         self._due: dict[Target, float] = {}
         self._passing: dict[Target, float] = {}
         self._last: dict[Target, float] = {}
@@ -101,7 +107,8 @@ class Publisher:
             if not self._catalogue.synced():
                 await self._sleep(SETTLE)
                 continue
-            ready = [target for target, due in self._due.items() if due <= self._now()]
+            moment = self._now() - (PATIENCE if self._busy() else 0.0)
+            ready = [target for target, due in self._due.items() if due <= moment]
             for start in range(0, len(ready), _SLICE):
                 await asyncio.gather(*(self._write(target) for target in ready[start : start + _SLICE]))
             if self._due:

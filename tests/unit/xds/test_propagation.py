@@ -56,6 +56,7 @@ class Desk:
 
     def __init__(self, bench: Bench, *, replica: str = "xds-1") -> None:
         self.bench, self.statuses, self.time, self.until = bench, Statuses(bench), 1000.0, math.inf
+        self.busy = False
         self.census = Census(bench.snapshots, bench.pods)
         self.proxies = Proxies(bench, self.census)
         self.reporter = Reporter(
@@ -71,6 +72,7 @@ class Desk:
             catalogue=bench.catalogue,
             reporter=self.reporter,
             logger=bench.logger,
+            busy=lambda: self.busy,
             now=lambda: self.time,
             sleep=self._sleep,
             clock=lambda: datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=self.time),
@@ -318,6 +320,17 @@ class TestWrites:
             assert desk.statuses.condition(runtime) == ("True", "Propagated")
             desk.until = math.inf
             await eventually(lambda: desk.statuses.condition(runtime) == ("False", "Pending"))
+
+    async def test_status_waits_while_a_change_is_on_its_way(self) -> None:
+        """For the workloads that have it already, but not for ever."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            desk.busy, desk.until = True, desk.time + PATIENCE
+            await desk.proxies.acked()
+            await eventually(lambda: desk.time == desk.until)
+            assert desk.statuses.applied == []
+            desk.until = math.inf
+            await eventually(lambda: desk.statuses.condition(runtime) == ("True", "Propagated"))
 
     async def test_many_reports_are_one_piece_of_news(self) -> None:
         """Until somebody has looked: a push reports twice for each of a workload's proxies."""
