@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import orjson
 
+from bench.child import answer
+
 JSON = Any  # commands and answers
 
 PAUSE: Final = 0.002  # seconds between two rounds: Envoys and server need the cores as well
@@ -79,13 +81,8 @@ def main() -> None:
     targets = [Target(address, port) for address, port in orjson.loads(sys.stdin.buffer.readline())]
     for line in sys.stdin.buffer:
         command = orjson.loads(line)
-        _say({"asking": True})
-        _say(_await(targets, command) if command["status"] else _load(targets, command))
-
-
-def _say(answer: JSON) -> None:
-    sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
-    sys.stdout.buffer.flush()
+        answer({"asking": True})
+        answer(_await(targets, command) if command["status"] else _load(targets, command))
 
 
 if __name__ == "__main__":

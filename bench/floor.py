@@ -14,6 +14,8 @@ import grpc.aio
 import orjson
 from envoy.service.discovery.v3 import discovery_pb2
 
+from bench.child import answer
+
 JSON = Any  # commands
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -75,15 +77,11 @@ async def main() -> None:
     else:
         server.add_insecure_port(address)
     await server.start()
-    _done()
+    answer({})
     while line := await lines.readline():
         task = asyncio.create_task(replayer.push([bytes.fromhex(text) for text in orjson.loads(line)["push"]]))
-        _done()
+        answer({})
         await task
-
-
-def _done() -> None:
-    print("done", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ Each pod was injected by the real webhook and runs as its kubelet would run it (
 namespace with its own interception, its own Envoy, and an app behind it.
 """
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import orjson
 from tests.e2e.api_client import ApiClient
 from tests.e2e.plane.access import Plane
 from tests.e2e.plane.waiting import wait_until
@@ -22,7 +19,7 @@ from tests.e2e.xds_process import HOST, Xds
 from tests.oidc import Oidc
 
 from bench.bulk import send
-from bench.figures import ROOT
+from bench.child import Child
 from bench.fleet import change, make_namespaces, make_owners, pod_of, run
 from bench.replicas import Acknowledged, propagated
 from bench.streams import marker
@@ -50,45 +47,29 @@ class Changed:
 
 
 class Asking:
-    """The process that asks the Envoys."""
+    """The process that asks the Envoys; a context manager."""
 
     def __init__(self, pods: list[PodRunner], *, connections: int = 1) -> None:
-        command = [sys.executable, "-m", "bench.asking"]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._tell([[pod.address, 8081] for pod in pods for _ in range(connections)])
+        self._child = Child("bench.asking")
+        self._child.tell([[pod.address, 8081] for pod in pods for _ in range(connections)])
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        self._child.__exit__()
 
     def begin(self, token: str, status: int = 0, *, seconds: float = _PATIENCE) -> None:
         """Begins to ask all until they answer with that status, or all the time; returns once it asks."""
-        self._tell({"token": token, "status": status, "seconds": seconds})
-        self._hear()
+        self._child.ask({"token": token, "status": status, "seconds": seconds})
 
     def wait(self) -> tuple[list[float], dict[str, int]]:
         """Returns when each changed, and how often each status was answered; raises RuntimeError where one never did."""
-        answer = self._hear()
-        if not all(answer["changed"]):
-            raise RuntimeError(
-                f"{answer['changed'].count(0.0)} Envoys never answered as they should: {answer['answers']}"
-            )
-        return answer["changed"], answer["answers"]
-
-    def _tell(self, command: JSON) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(orjson.dumps(command) + b"\n")
-        self._process.stdin.flush()
-
-    def _hear(self) -> JSON:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"who asks the Envoys ended with {self._process.wait()}")
-        return orjson.loads(line)
+        found = self._child.hear()
+        if not all(found["changed"]):
+            missing = found["changed"].count(0.0)
+            raise RuntimeError(f"{missing} Envoys never answered as they should: {found['answers']}")
+        return found["changed"], found["answers"]
 
 
 @contextmanager

@@ -1,24 +1,20 @@
 """The server processes that are measured: ``kagenti xds`` as the chart runs it, and the bare server that it is held against."""
 
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
-import orjson
 from tests.e2e.installed import Installed, free_port
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.xds_process import Xds
 
-from bench.figures import ROOT
+from bench.child import Child
 from bench.light.handle import Port
 from bench.measured import processor_seconds, resident
 
-JSON = Any  # commands and answers
 SETTLED = 0.5  # seconds in which a server writes no status, after which it has none to write
 PATIENCE = 60.0
 
@@ -131,49 +127,29 @@ class Acknowledged:
 
 
 class Floor:
-    """The bare server (``bench/floor.py``): replays a recorded stream's replies, knows nothing."""
+    """The bare server (``bench/floor.py``): replays a recorded stream's replies, knows nothing; a context manager."""
 
     def __init__(self, installed: Installed, replies: list[bytes], *, tls: bool = True) -> None:
         certificate, key = installed.xds_authority.issue("floor", dns=["localhost"], ips=["127.0.0.1"])
         self.port = Port(free_port(), _text(installed.xds_authority.certificate_pem) if tls else "")
-        command = [sys.executable, "-m", "bench.floor"]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._child = Child("bench.floor")
         pair = {"certificate": _text(certificate), "key": _text(key)} if tls else {}
-        self._tell({"port": self.port.number, "replies": [raw.hex() for raw in replies], **pair})
+        self._child.ask({"port": self.port.number, "replies": [raw.hex() for raw in replies], **pair})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.__exit__()
 
     @property
     def pid(self) -> int:
         """Pid of the process."""
-        return self._process.pid
+        return self._child.pid
 
     def push(self, replies: list[bytes]) -> None:
         """Has these replies written to every stream."""
-        self._tell({"push": [raw.hex() for raw in replies]})
-
-    def stop(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.communicate()
-
-    def _tell(self, command: JSON) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(orjson.dumps(command) + b"\n")
-        self._process.stdin.flush()
-        if not self._process.stdout.readline():
-            raise RuntimeError(f"the bare server ended with {self._process.wait()}")
-
-
-@contextmanager
-def bare(installed: Installed, replies: list[bytes], count: int, *, tls: bool = True) -> Iterator[list[Floor]]:
-    """Runs ``count`` bare servers."""
-    servers: list[Floor] = []
-    try:
-        servers += [Floor(installed, replies, tls=tls) for _ in range(count)]
-        yield servers
-    finally:
-        for server in servers:
-            server.stop()
+        self._child.ask({"push": [raw.hex() for raw in replies]})
 
 
 def _text(pem: str | bytes) -> str:

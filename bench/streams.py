@@ -7,6 +7,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from tests.e2e.api_client import ApiClient
@@ -15,7 +16,7 @@ from tests.e2e.xds_process import Xds
 
 from bench.fleet import Fleet, change
 from bench.light.handle import Herds
-from bench.replicas import Floor, bare, cpu, memory, outage, port_of, propagated, serving, settle
+from bench.replicas import Floor, cpu, memory, outage, port_of, propagated, serving, settle
 
 PATIENCE = 120.0  # seconds
 _numbers = itertools.count(1)
@@ -118,10 +119,9 @@ def measure_floor(installed: Installed, like: Measured, *, tls: bool = True) -> 
     found = Measured(like.streams, like.processes)
     old = _marker_of(like.pushed)
     clients = [(f"bench/floor-{place}/uid", "t" * 1000) for place in range(like.streams)]
-    with (
-        bare(installed, like.opening, like.processes, tls=tls) as servers,
-        Herds([server.port for server in servers], clients) as herds,
-    ):
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Floor(installed, like.opening, tls=tls)) for _ in range(like.processes)]
+        herds = stack.enter_context(Herds([server.port for server in servers], clients))
         meter = Meter(servers, herds, found)
         meter.connect(lambda: None)
         for _ in like.last:

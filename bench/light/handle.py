@@ -1,17 +1,13 @@
 """Herds of light Envoys from outside: one process for each server process, so that neither waits for the other's."""
 
-import subprocess
-import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import orjson
+from bench.child import Child
 
-from bench.figures import ROOT
-
-JSON = Any  # commands and answers
+HERD = "bench.light.herd"
 
 
 @dataclass(frozen=True)
@@ -44,63 +40,38 @@ class Herds:
     def __init__(self, ports: Sequence[Port], clients: Sequence[tuple[str, str]]) -> None:
         """``clients`` are (node id, token)."""
         self._ports, self._clients = ports, clients
-        self._processes = [_start() for _ in ports]
+        self._stack = ExitStack()
+        self._herds = [self._stack.enter_context(Child(HERD)) for _ in ports]
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        for process in self._processes:
-            process.kill()
-            process.communicate()
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
     def connect(self, seconds: float) -> Round:
         """Opens all streams at one instant, and waits until each has all that it asked for."""
-        for place, (process, port) in enumerate(zip(self._processes, self._ports, strict=True)):
+        for place, (herd, port) in enumerate(zip(self._herds, self._ports, strict=True)):
             clients = self._clients[place :: len(self._ports)]
             command = {"do": "connect", "port": port.number, "authority": port.authority, "clients": clients}
-            _tell(process, {**command, "seconds": seconds})
+            herd.tell({**command, "seconds": seconds})
         return self.wait()
 
     def arm(self, marker: str, seconds: float) -> None:
         """Has each stream wait for a reply that holds the marker; ``wait`` says what came of it."""
-        for process in self._processes:
-            _tell(process, {"do": "arm", "marker": marker, "seconds": seconds})
-        for process in self._processes:
-            _hear(process)
+        for herd in self._herds:
+            herd.ask({"do": "arm", "marker": marker, "seconds": seconds})
 
     def wait(self) -> Round:
         """Returns what came of what was begun last."""
-        answers = [_hear(process) for process in self._processes]
+        answers = [herd.hear() for herd in self._herds]
         done = [moment for answer in answers for moment in answer["done"]]
         return Round(done, *(sum(answer[key] for answer in answers) for key in ("missing", "replies", "losses")))
 
     def sample(self) -> list[bytes]:
         """Returns the replies that one stream has had since the last sample, or since it was opened."""
-        _tell(self._processes[0], {"do": "sample"})
-        return [bytes.fromhex(text) for text in _hear(self._processes[0])["replies"]]
+        return [bytes.fromhex(text) for text in self._herds[0].ask({"do": "sample"})["replies"]]
 
     def received(self) -> int:
         """Returns the bytes that all streams have had so far."""
-        for process in self._processes:
-            _tell(process, {"do": "count"})
-        return sum(_hear(process)["received"] for process in self._processes)
-
-
-def _start() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "bench.light.herd"]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-
-def _tell(process: subprocess.Popen[bytes], command: JSON) -> None:
-    assert process.stdin is not None
-    process.stdin.write(orjson.dumps(command) + b"\n")
-    process.stdin.flush()
-
-
-def _hear(process: subprocess.Popen[bytes]) -> JSON:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise RuntimeError(f"the light clients ended with {process.wait()}")
-    return orjson.loads(line)
+        return sum(herd.ask({"do": "count"})["received"] for herd in self._herds)

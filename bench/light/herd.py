@@ -13,12 +13,12 @@ import random
 import select
 import socket
 import ssl
-import sys
 import time
 from typing import Any, Final
 
 import orjson
 
+from bench.child import answer
 from bench.light.envoy import PATH, LightEnvoy, read
 from bench.light.http2 import Call
 
@@ -219,12 +219,12 @@ class Herd:
                 self._connect(command)
             case "arm":
                 self._await("armed", command["marker"].encode(), command["seconds"])
-                _say({"armed": True})
+                answer({"armed": True})
             case "sample":
-                _say({"replies": [raw.hex() for raw in self._kept]})
+                answer({"replies": [raw.hex() for raw in self._kept]})
                 self._kept = []
             case "count":
-                _say({"received": self.received, "losses": self.losses})
+                answer({"received": self.received, "losses": self.losses})
 
     def _connect(self, command: JSON) -> None:
         self.address = "127.0.0.1", command["port"]
@@ -259,12 +259,7 @@ class Herd:
         done = [stream.last for stream in self._streams if stream.seen]
         replies = sum(stream.replies for stream in self._streams)
         self._waiting = ""
-        _say({"done": done, "missing": self._missing, "replies": replies, "losses": self.losses})
-
-
-def _say(answer: JSON) -> None:
-    sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
-    sys.stdout.buffer.flush()
+        answer({"done": done, "missing": self._missing, "replies": replies, "losses": self.losses})
 
 
 if __name__ == "__main__":
