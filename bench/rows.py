@@ -79,7 +79,7 @@ def streams(found: Measured, floor: Measured) -> list[Figure]:
     return [
         Figure(
             f"connect storm, {what}",
-            spread(found.connect),
+            spread(found.connect) + (f"; {found.lost} connections broke and came again" if found.lost else ""),
             against=times(quantile(found.connect, 0.99), quantile(floor.connect, 0.99), "bare gRPC (p99)"),
         ),
         Figure(f"write → all ACKed, {what}", change, target, held, times(last, bare, "bare gRPC")),

@@ -31,7 +31,7 @@ def marker() -> str:
 class Measured:
     """One size: seconds of each stream, of the last stream by change, CPU in ms and memory in KB a stream.
 
-    ``opening`` and ``pushed`` are what one stream was sent; ``status`` are seconds until the last status was written.
+    ``lost`` connections were broken in the storm and came again; ``opening`` and ``pushed`` are what one stream was sent; ``status`` are seconds until the last status was written.
     """
 
     streams: int
@@ -44,6 +44,7 @@ class Measured:
     push_cpu: list[float] = field(default_factory=list)
     memory: float = 0.0
     received: int = 0
+    lost: int = 0
     opening: list[bytes] = field(default_factory=list)
     pushed: list[bytes] = field(default_factory=list)
 
@@ -58,7 +59,8 @@ class Meter:
         """Opens all streams at one instant; memory is read once the servers have come to rest."""
         found = self._found
         spent, held, begun = cpu(self._servers), memory(self._servers), time.monotonic()
-        found.connect = self._herds.connect(PATIENCE).since(begun)
+        opened = self._herds.connect(PATIENCE)
+        found.connect, found.lost = opened.since(begun), opened.losses
         found.connect_cpu = (cpu(self._servers) - spent) / found.streams * 1000
         settled()
         found.memory = (memory(self._servers) - held) / found.streams * 1000
