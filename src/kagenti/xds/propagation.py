@@ -82,6 +82,7 @@ class Publisher:
         self._now, self._sleep, self._clock = now, sleep, clock
         self._due: dict[Target, float] = {}
         self._passing: dict[Target, float] = {}
+        self._under_way: dict[asyncio.Future[bytes], tuple[Target, str]] = {}
         self._last: dict[Target, float] = {}
         self._written: dict[Target, _Written] = {}
         self._wake = asyncio.Event()
@@ -117,10 +118,17 @@ class Publisher:
                 self._wake.clear()
 
     async def withdraw(self, seconds: float) -> None:
-        """Takes this replica's entries away, as far as that can be done in time: the operator prunes the rest."""
-        owned = [target for target, written in self._written.items() if written.entry is not None]
+        """Takes this replica's entries away, as far as that can be done in time: the operator prunes the rest.
+
+        What is on its way to the API server is waited for: cancelled or not, it may arrive after its removal.
+        """
         try:
             async with asyncio.timeout(seconds):
+                if under_way := dict(self._under_way):
+                    await asyncio.wait(under_way)
+                for target, uid in under_way.values():
+                    self._written[target] = _Written(uid, {})
+                owned = [target for target, written in self._written.items() if written.entry is not None]
                 await asyncio.gather(*(self._remove(target) for target in owned))
         except TimeoutError:
             left = sum(1 for written in self._written.values() if written.entry is not None)
@@ -239,8 +247,16 @@ class Publisher:
         self._last[target] = self._now()
         metadata = {"name": target.name, "uid": uid} | ({"namespace": target.namespace} if target.namespace else {})
         manifest = {"apiVersion": wellknown.API_VERSION, "kind": target.kind, "metadata": metadata, "status": status}
-        await self._client.apply(_path(target), manifest, manager=manager, timeout=_BUDGET)
+        task = asyncio.ensure_future(self._client.apply(_path(target), manifest, manager=manager, timeout=_BUDGET))
+        self._under_way[task] = target, uid
+        task.add_done_callback(self._arrived)
+        await asyncio.shield(task)
         self.writes["applied"] += 1
+
+    def _arrived(self, task: asyncio.Future[bytes]) -> None:
+        del self._under_way[task]
+        if not task.cancelled():
+            task.exception()  # taken, though whoever waited may have been cancelled
 
 
 def _over(conclusion: Conclusion, observed: Mapping[str, JSON] | None) -> bool:

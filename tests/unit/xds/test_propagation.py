@@ -409,6 +409,28 @@ class TestWrites:
             assert desk.statuses.entry(runtime, "xds-1") is None
             assert desk.statuses.condition(runtime) == ("True", "Propagated")
 
+    async def test_ending_waits_for_what_is_on_its_way(self) -> None:
+        """A write that was cancelled still arrives, and must not come after its removal; nor be forgotten if the first."""
+        async with running() as bench:
+            desk, held = Desk(bench), asyncio.Event()
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            apply, sent = desk.statuses.apply, []
+
+            async def slow(*arguments: Any, **keywords: Any) -> bytes:
+                sent.append(arguments)
+                await held.wait()
+                return await apply(*arguments, **keywords)
+
+            desk.statuses.apply = slow  # type: ignore[method-assign]  # an API server that takes its time
+            task = asyncio.create_task(desk.publisher.run())
+            await desk.proxies.acked()
+            await eventually(lambda: sent)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            asyncio.get_running_loop().call_later(0.01, held.set)
+            await desk.publisher.withdraw(5.0)
+            assert (len(sent), desk.statuses.entry(runtime, "xds-1")) == (2, None)
+
     async def test_ending_does_not_wait_for_ever(self) -> None:
         """An API server that is away leaves entries behind, for the operator to prune."""
         async with _desk() as desk:
