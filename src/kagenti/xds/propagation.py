@@ -87,7 +87,7 @@ class Publisher:
         self._written: dict[Target, _Written] = {}
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._failing = False
+        self._failing = self._leaving = False
         self.writes: Counter[str] = Counter()
         reporter.on_target(self.mark)
         for name in ("AgentRuntime", "AgentRuntimeConfig", "AgentRuntimeClusterConfig"):
@@ -120,8 +120,10 @@ class Publisher:
     async def withdraw(self, seconds: float) -> None:
         """Takes this replica's entries away, as far as that can be done in time: the operator prunes the rest.
 
-        What is on its way to the API server is waited for: cancelled or not, it may arrive after its removal.
+        What is on its way to the API server is waited for: cancelled or not, it may arrive after its removal. From now on
+        nothing else is written: streams that end are on their way to other replicas, and theirs to report.
         """
+        self._leaving = True
         try:
             async with asyncio.timeout(seconds):
                 if under_way := dict(self._under_way):
@@ -148,6 +150,8 @@ class Publisher:
     async def _write(self, target: Target) -> None:
         """Brings one object's status up to date; a failure is tried again later."""
         del self._due[target]
+        if self._leaving:
+            return
         stored = self._catalogue.stores[target.kind].get(target.namespace, target.name)
         if stored is None:
             return
@@ -156,6 +160,8 @@ class Publisher:
             return
         try:
             async with self._slots:
+                if self._leaving:
+                    return
                 status = await self._write_entry(target, stored, figures)
                 await self._write_condition(target, stored, figures, status)
         except errors.NotFound:

@@ -409,6 +409,17 @@ class TestWrites:
             assert desk.statuses.entry(runtime, "xds-1") is None
             assert desk.statuses.condition(runtime) == ("True", "Propagated")
 
+    async def test_streams_that_end_while_it_leaves_are_nobodys_news(self) -> None:
+        """They move to other replicas: an entry about them would come after its removal, and stay."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            connection, _ = await desk.proxies.acked()
+            await desk.quiet()
+            desk.census.closed(connection, "gone")
+            await desk.publisher.withdraw(5.0)
+            await desk.quiet()
+            assert desk.statuses.entry(runtime, "xds-1") is None
+
     async def test_ending_waits_for_what_is_on_its_way(self) -> None:
         """A write that was cancelled still arrives, and must not come after its removal; nor be forgotten if the first."""
         async with running() as bench:
