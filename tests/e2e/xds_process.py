@@ -74,6 +74,17 @@ class Xds:
             self.process.check()
         return self.page("/readyz") is not None
 
+    def lacks(self) -> str:
+        """Returns what /readyz says is missing; empty when it is ready or does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}:{self.status_port}/readyz", timeout=2):
+                return ""
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return " ".join(json.load(refused)["missing"])
+        except (urllib.error.URLError, OSError):
+            return ""
+
     def page(self, path: str) -> str | None:
         """Returns the body of a 200 answer of the status port, else None."""
         return _body(f"http://{self.address}:{self.status_port}{path}")

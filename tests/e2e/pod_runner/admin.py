@@ -13,8 +13,9 @@ JSON = Any  # pages of Envoy's admin interface
 
 LISTENERS: Final = r"^listener_manager\.[a-vx-z]"
 """Statistics of listeners added, changed, drained and removed (Envoy: "Listener manager statistics")."""
-UPDATES: Final = r"\.(update_success|update_rejected|config_reload|config_fail)$"
-"""What came over ADS and was taken or refused, by resource."""
+_OVER_ADS = r"cluster_manager\.cds|extension_config_discovery\.\w+\.\w+|http\.\w+\.rds\.\w+"
+UPDATES: Final = rf"^({_OVER_ADS})\.(update_success|update_rejected|config_reload|config_fail)$"
+"""What came over ADS and was taken or refused, by resource: CDS, ECDS and RDS."""
 CONNECTED: Final = "control_plane.connected_state"
 
 

@@ -130,6 +130,11 @@ class PodRunner:
         process = self._start("app", command, None)
         wait_until(lambda: process.check() is None and "serving" in log.read_text(), 10, process.tail)
 
+    def start_container(self, name: str, *words: str) -> Process:
+        """Starts a container with these words in place of its image's entrypoint."""
+        container = self.container(name)
+        return self._start(name, container.command(words), container.environment())
+
     def run_as_app(self, *words: str, user: tuple[int, int] = (10001, 10001)) -> Sequence[str]:
         """Returns a command that runs as the app: in the pod's network and hosts, as this user and group."""
         manifest = {"name": "app-command", "securityContext": {"runAsUser": user[0], "runAsGroup": user[1]}}
