@@ -16,7 +16,7 @@ help:                   ## this list
 
 install: $(STAMP)       ## create .venv with the locked dependencies (idempotent)
 
-$(STAMP): requirements/dev.txt pyproject.toml scripts/install.py
+$(STAMP): requirements/dev.txt requirements/agent.txt pyproject.toml scripts/install.py
 	@$(PYTHON) scripts/install.py $(VENV)
 
 programs: install       ## build (once) or find the control plane's programs and helm, with progress

@@ -12,13 +12,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "dev.txt"
+AGENT_LOCK = ROOT / "requirements" / "agent.txt"
 MINIMUM = (3, 11)
 
 
 def fingerprint() -> str:
     """Returns a hash over everything that decides what gets installed."""
     digest = hashlib.sha256(sys.version.encode())
-    for path in (LOCK, ROOT / "pyproject.toml", ROOT / "scripts" / "build_hook.py"):
+    for path in (LOCK, AGENT_LOCK, ROOT / "pyproject.toml", ROOT / "scripts" / "build_hook.py"):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -48,7 +49,16 @@ def main(target: Path) -> None:
     pip = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run("locked dependencies", [*pip, "--require-hashes", "-r", str(LOCK)])
     run("kagenti (editable)", [*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
+    install_agent(pip, target / "agent")
     stamp.write_text(wanted)
+
+
+def install_agent(pip: list[str], target: Path) -> None:
+    """Brings the example agent's own environment up to its lock file."""
+    if not (target / "bin" / "python").exists():
+        venv.create(target, with_pip=False, symlinks=True)
+    command = [*pip[:3], "--python", str(target / "bin" / "python"), *pip[3:]]
+    run("the example agent's dependencies", [*command, "--require-hashes", "-r", str(AGENT_LOCK)])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Pins the dependencies of pyproject.toml with hashes into requirements/, for every platform, without index URLs.
 
-run.txt: what the product needs; dev.txt: and what its development needs; build.txt: what builds the wheel, for the image.
+run.txt: what the product needs; dev.txt: and what its development needs; build.txt: what builds the wheel, for the image;
+agent.txt: what the example agent needs, which shares an environment with neither.
 """
 
 import subprocess
@@ -20,14 +21,22 @@ def pin(uv: Path, name: str, *sources: str, text: str | None = None) -> None:
 
 
 def main() -> None:
-    """Installs the resolver into the environment and writes the three lock files."""
+    """Installs the resolver into the environment and writes the lock files."""
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "uv"], check=True)
     uv = Path(sys.executable).parent / "uv"
     pin(uv, "run.txt", "pyproject.toml")
     pin(uv, "dev.txt", "pyproject.toml", "--extra", "dev")
-    requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     # The versions of dev.txt: the image's wheel is built by the very hatchling that was tested.
-    pin(uv, "build.txt", "-", "--constraint", "requirements/dev.txt", text="\n".join(requires))
+    pin(
+        uv,
+        "build.txt",
+        "-",
+        "--constraint",
+        "requirements/dev.txt",
+        text="\n".join(project["build-system"]["requires"]),
+    )
+    pin(uv, "agent.txt", "-", text="\n".join(project["dependency-groups"]["agent"]))
 
 
 if __name__ == "__main__":

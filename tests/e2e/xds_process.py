@@ -23,10 +23,19 @@ def _body(url: str) -> str | None:
 
 
 class Xds:
-    """One replica, listening on an address that pods reach; may be stopped, killed and started again."""
+    """One replica, listening on an address that pods reach; may be stopped, killed and started again.
+
+    ``program`` is the module that stands for the command ``kagenti``.
+    """
 
     def __init__(
-        self, installation: Installed, *, address: str, replica: str = "kagenti-xds-0", port: int = 15010
+        self,
+        installation: Installed,
+        *,
+        address: str,
+        replica: str = "kagenti-xds-0",
+        port: int = 15010,
+        program: str = "kagenti",
     ) -> None:
         self.installation, self.address, self.port, self.replica = installation, address, port, replica
         self.status_port, self.debug_port = free_port(), free_port()
@@ -37,7 +46,7 @@ class Xds:
             file.write_bytes(content)
         self.log = folder / f"{replica}.log"
         kubeconfig = installation.plane.service_account_kubeconfig(RELEASE_NAMESPACE, "kagenti-xds")
-        self._command = [sys.executable, "-m", "kagenti", "xds", "--host", address, "--port", str(port)]
+        self._command = [sys.executable, "-m", program, "xds", "--host", address, "--port", str(port)]
         self._command += ["--status-port", str(self.status_port), "--debug-port", str(self.debug_port)]
         self._command += ["--tls-cert", str(files[0]), "--tls-key", str(files[1]), "--replica", replica]
         self._command += ["--release-namespace", RELEASE_NAMESPACE, "--kubeconfig", str(kubeconfig)]
@@ -64,6 +73,17 @@ class Xds:
         if self.process is not None:
             self.process.check()
         return self.page("/readyz") is not None
+
+    def lacks(self) -> str:
+        """Returns what /readyz says is missing; empty when it is ready or does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}:{self.status_port}/readyz", timeout=2):
+                return ""
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return " ".join(json.load(refused)["missing"])
+        except (urllib.error.URLError, OSError):
+            return ""
 
     def page(self, path: str) -> str | None:
         """Returns the body of a 200 answer of the status port, else None."""

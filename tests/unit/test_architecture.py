@@ -97,7 +97,7 @@ def test_committed_text_names_no_machine_and_no_host() -> None:
 def test_lock_files_name_no_url() -> None:
     """Versions and hashes only."""
     locks = sorted((ROOT / "requirements").glob("*.txt"))
-    assert [path.name for path in locks] == ["build.txt", "dev.txt", "run.txt"]
+    assert [path.name for path in locks] == ["agent.txt", "build.txt", "dev.txt", "run.txt"]
     assert [path.name for path in [*locks, ROOT / "pyproject.toml"] if "://" in path.read_text()] == []
 
 

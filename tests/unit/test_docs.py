@@ -11,6 +11,7 @@ DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMED = re.compile(
     r"`((?:api|src|tests|docs|charts|examples|bench|scripts|generated)/[A-Za-z0-9_./-]*|(?:charts|examples)/[a-z]+)`"
 )
+TEST = re.compile(r"`(tests/[A-Za-z0-9_./-]+\.py)::(\w+)`")
 LINK = re.compile(r"\]\(((?!https?:)[^)#]+)\)")
 
 
@@ -21,6 +22,18 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
     missing = [name for name in NAMED.findall(text) if not (ROOT / name).exists()]
     missing += [name for name in LINK.findall(text) if not (page.parent / name).exists()]
     assert missing == []
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    """A page that says what proves a line names a file and a test of it."""
+    named = [found for page in DOCS for found in TEST.findall(page.read_text())]
+    assert named
+    missing = [f"{file}::{name}" for file, name in named if not _defines(ROOT / file, name)]
+    assert missing == []
+
+
+def _defines(file: Path, name: str) -> bool:
+    return file.exists() and re.search(rf"\bdef {name}\(", file.read_text()) is not None
 
 
 # A code is a constant or the first argument of a Finding; the proper names of other things are not.

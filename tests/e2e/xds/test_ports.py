@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.api_client import ApiClient
 from tests.e2e.pod_runner import PodRunner
 from tests.e2e.xds.calls import ask
 from tests.e2e.xds.test_inbound import audience
@@ -67,13 +68,29 @@ def test_a_probe_opens_its_own_path_and_port_only(run_pod: Callable[..., PodRunn
     """GET and HEAD of the exact path on the exact port; agent cards besides, everything else needs a token."""
     probe = {"httpGet": {"path": "/health/ready", "port": 8081}}
     pod = run_pod(ports=(8081, 9000), change=declares(8081, 9000, readinessProbe=probe))
-    assert ask(pod.address, 8081, "/health/ready").status == 200
-    assert ask(pod.address, 8081, "/health/ready", method="HEAD").status == 200
-    assert ask(pod.address, 8081, "/health/ready", method="POST").status == 401
-    assert ask(pod.address, 8081, "/health/ready/").status == 401
-    assert ask(pod.address, 9000, "/health/ready").status == 401
-    assert ask(pod.address, 8081, "/.well-known/agent-card.json").status == 200
-    assert ask(pod.address, 8081, "/.well-known/../secret").status in (400, 401)
+    for address in (pod.network.pod4, pod.network.pod6):
+        assert ask(address, 8081, "/health/ready").status == 200
+        assert ask(address, 8081, "/health/ready", method="HEAD").status == 200
+        assert ask(address, 8081, "/health/ready", method="POST").status == 401
+        assert ask(address, 8081, "/health/ready/").status == 401
+        assert ask(address, 9000, "/health/ready").status == 401
+        assert ask(address, 8081, "/.well-known/agent-card.json").status == 200
+        assert ask(address, 8081, "/.well-known/../secret").status in (400, 401)
+
+
+def test_a_scrape_opens_its_own_path_and_port_only(
+    run_pod: Callable[..., PodRunner], api: ApiClient, namespace: str
+) -> None:
+    """What the integration says of the app's metrics, in both families; the app is otherwise closed on that port, too."""
+    scrape = {"enabled": True, "port": 9464, "path": "/metrics"}
+    change = {"spec": {"trace": {"integration": {"prometheus": scrape}}}}
+    assert api.merge("AgentRuntimeConfig", namespace, "default", change).ok
+    pod = run_pod(ports=(8081, 9464), change=declares(8081, 9464))
+    for address in (pod.network.pod4, pod.network.pod6):
+        assert ask(address, 9464, "/metrics").status == 200
+        assert ask(address, 9464, "/metrics", method="POST").status == 401
+        assert ask(address, 9464, "/metrics/all").status == 401
+        assert ask(address, 8081, "/metrics").status == 401
 
 
 def hears(address: str, port: int) -> bytes:

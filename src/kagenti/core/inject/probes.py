@@ -13,6 +13,13 @@ _BYPASS: Final = "identity.inbound.validation.bypassPaths"
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
 """What ``*`` stands for at the end of a bypass path: one segment that no server reads as another path (spec 05)."""
 
+_OPAQUE: Final = {
+    "tcp": "through Envoy it proves less; use httpGet, or",
+    "grpc": "it brings no token, and Envoy lets nobody in without, so it will fail; use httpGet, or",
+    "https": "Envoy refuses TLS that it cannot read, so it will fail;",
+}
+"""What becomes of each kind of probe, and the beginning of what to do."""
+
 
 def locked_out(
     running: Sequence[Placed], sidecars: Sidecars, settings: ResolvedSettings, locked: Sequence[str]
@@ -51,7 +58,4 @@ def notes(running: Sequence[Placed], sidecars: Sidecars) -> Iterator[str]:
         what = f"{found.probe} of container {found.container!r} is {'an' if found.kind == 'https' else 'a'} {found.kind} probe"
         port = f"port {found.port}" if found.port else "its port"
         how = f"exclude {port} (identity.inbound.excludePorts, or the annotation kagenti.io/inbound-ports-exclude)"
-        if found.kind == "https":
-            yield f"{what}: Envoy refuses TLS that it cannot read, so it will fail; {how}"
-        else:
-            yield f"{what}: through Envoy it proves less; use httpGet, or {how}"
+        yield f"{what}: {_OPAQUE[found.kind]} {how}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import pytest
 
 from tests.e2e.plane.waiting import wait_until
@@ -151,6 +152,15 @@ def test_status_port_shows_readiness_and_metrics_only(entrance: Entrance) -> Non
     assert "envoy_server_live" in entrance.envoy.get("/metrics")[1]
     for path in ("/", "/stats", "/quitquitquit", "/config_dump", "/metrics/../config_dump", "/ready/"):
         assert entrance.envoy.get(path)[0] == 404, path
+
+
+def test_grpc_probe_is_turned_away(entrance: Entrance) -> None:
+    """It brings no token, and no path is opened for it; injection warns of it (core.inject.probes)."""
+    with grpc.insecure_channel(f"127.0.0.1:{entrance.port}") as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        with pytest.raises(grpc.RpcError) as refused:
+            check(b"", timeout=5)
+    assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_denial_leaves_a_line_without_token_and_query(entrance: Entrance) -> None:

@@ -2,31 +2,27 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent import futures
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-import grpc
 import pytest
 
 from kagenti.core.envoy import tracing
 from tests.e2e.plane.waiting import wait_until
+from tests.otlp import EXPORT, Export, collecting
 from tests.unit.core.envoy import proxies
 from tests.unit.core.envoy.entrance import entered
 
 JSON = Any  # settings
 
 SERVICE: Final = b"weather"
-EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-Spans = list[tuple[str, str, bytes]]
-"""Path, authority and body of each export."""
 
 
 @contextmanager
-def _http() -> Iterator[tuple[int, Spans]]:
-    seen: Spans = []
+def _http() -> Iterator[tuple[int, list[Export]]]:
+    seen: list[Export] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -37,7 +33,7 @@ def _http() -> Iterator[tuple[int, Spans]]:
                 body += self.rfile.read(size)
                 self.rfile.readline()
             self.rfile.readline()
-            seen.append((self.path, self.headers["host"], body))
+            seen.append(Export(self.path, self.headers["host"], body))
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -52,30 +48,9 @@ def _http() -> Iterator[tuple[int, Spans]]:
         server.shutdown()
 
 
-@contextmanager
-def _grpc() -> Iterator[tuple[int, Spans]]:
-    seen: Spans = []
-
-    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
-        def service(self, details: Any) -> Any:  # Any: grpcio has no types
-            def export(body: bytes, _: object) -> bytes:
-                seen.append((details.method, "", body))
-                return b""
-
-            return grpc.unary_unary_rpc_method_handler(export)
-
-    server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[Handler()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield port, seen
-    finally:
-        server.stop(None)
-
-
 @pytest.mark.parametrize(
     ("collector", "protocol", "path"),
-    [(_http, "http/protobuf", "/v1/traces"), (_grpc, "grpc", EXPORT)],
+    [(_http, "http/protobuf", "/v1/traces"), (collecting, "grpc", EXPORT)],
     ids=["http", "grpc"],
 )
 def test_spans_reach_the_collector(collector: Any, protocol: str, path: str, tmp_path: Path) -> None:
@@ -86,9 +61,9 @@ def test_spans_reach_the_collector(collector: Any, protocol: str, path: str, tmp
             for _ in range(5):  # five spans are sent at once, fewer after five seconds
                 assert entrance.get("/task", entrance.token())[0] == 200
             wait_until(lambda: seen, 20, entrance.envoy.log)
-    assert seen[0][0] == path
-    assert SERVICE in seen[0][2]
-    assert seen[0][1] in ("", f"127.0.0.1:{port}")
+    assert seen[0].path == path
+    assert SERVICE in seen[0].body
+    assert seen[0].authority in ("", f"127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize(

@@ -318,9 +318,9 @@ def test_a_star_is_one_safe_segment(path: str, allowed: bool) -> None:
 @pytest.mark.parametrize(
     ("probe", "says"),
     [
-        ({"tcpSocket": {"port": 8081}}, "is a tcp probe"),
-        ({"grpc": {"port": 8081}}, "is a grpc probe"),
-        ({"httpGet": {"path": "/", "port": 8081, "scheme": "HTTPS"}}, "is an https probe"),
+        ({"tcpSocket": {"port": 8081}}, "is a tcp probe: through Envoy it proves less"),
+        ({"grpc": {"port": 8081}}, "is a grpc probe: it brings no token"),
+        ({"httpGet": {"path": "/", "port": 8081, "scheme": "HTTPS"}}, "is an https probe: Envoy refuses TLS"),
     ],
 )
 def test_opaque_probes_are_told(probe: JSON, says: str) -> None:
