@@ -129,13 +129,13 @@ def test_a_broken_setting_is_refused_before_it_reaches_anybody(
 def test_settings_that_contradict_each_other_change_nothing(
     run_pod: Callable[..., PodRunner], api: ApiClient, namespace: str, idp: Oidc
 ) -> None:
-    """A rule that exchanges for no audience: proxies keep what they have, the condition names the object to mend."""
+    """A token that would leave the cluster in clear: proxies keep what they have, the condition names the object to mend."""
     apply_runtime(api, namespace, {})
     pod = run_pod()
     token = idp.token(aud=audience(namespace))
     assert ask(pod.address, 8081, token=token).status == 200
     awaited(api, namespace, ("True", "Propagated"), acked=1)
-    inconsistent = outbound({"match": {"host": TOOL}})
+    inconsistent = outbound(rule("tool.example.com", "tool", "tool-scope", upstream={"tls": "Off"}))
     inconsistent["identity"]["inbound"] = {"validation": {"audience": "never.example"}}
     apply_runtime(api, namespace, inconsistent)
     kept = awaited(api, namespace, ("False", "Pending"), acked=0, pending=1, rejected=0)
