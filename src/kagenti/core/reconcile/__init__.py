@@ -1,0 +1,31 @@
+"""Facts in, plan out: the status of each of our objects, and the events to tell; no I/O and no clock."""
+
+from kagenti.core.reconcile.conditions import Condition
+from kagenti.core.reconcile.configs import ConfigFacts, plan_config
+from kagenti.core.reconcile.facts import Pod, Rollout, RuntimeFacts, Surroundings, Target, Tools, Usage
+from kagenti.core.reconcile.judge import Judged, State, judge
+from kagenti.core.reconcile.leftovers import left_behind
+from kagenti.core.reconcile.plan import OTHERS, Event, Plan
+from kagenti.core.reconcile.runtime import plan_runtime, status_of
+
+__all__ = [
+    "OTHERS",
+    "Condition",
+    "ConfigFacts",
+    "Event",
+    "Judged",
+    "Plan",
+    "Pod",
+    "Rollout",
+    "RuntimeFacts",
+    "State",
+    "Surroundings",
+    "Target",
+    "Tools",
+    "Usage",
+    "judge",
+    "left_behind",
+    "plan_config",
+    "plan_runtime",
+    "status_of",
+]

@@ -1,0 +1,194 @@
+"""AgentRuntime: facts → status. Every condition is concluded by its own module; this one puts them together."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from kagenti.core import layers as gathering
+from kagenti.core import propagation, settings, validation
+from kagenti.core.layers import Sources
+from kagenti.core.reconcile.conditions import Condition
+from kagenti.core.reconcile.facts import Pod, RuntimeFacts, Tools
+from kagenti.core.reconcile.identity import identity_ready, identity_status
+from kagenti.core.reconcile.injected import pods_injected
+from kagenti.core.reconcile.judge import Judged, judge
+from kagenti.core.reconcile.plan import Plan, planned
+from kagenti.core.reconcile.summary import phase_of, ready
+from kagenti.core.reconcile.target import target_resolved
+from kagenti.core.settings.exporter import EXPORTERS, in_effect
+from kagenti.core.settings.model import ResolvedSettings, Source
+from kagenti.core.workload import Subject, WorkloadRef
+from kagenti_api.v1alpha1 import wellknown
+from kagenti_api.v1alpha1.agentruntime import (
+    CONFIG_INVALID,
+    CONFIG_PROPAGATED,
+    CONFIG_RESOLVED,
+    RESOLVED,
+)
+
+JSON = Any  # a status, or a part of one
+
+_MOST_FIELDS: Final = 128  # the CRD's bound of restartFields
+
+
+def plan_runtime(facts: RuntimeFacts, tools: Tools) -> Plan:
+    """Returns what follows for one AgentRuntime."""
+    me = gathering.source_of("workload", facts.stored)
+    winner = gathering.source_of("workload", gathering.pick_runtime(facts.rivals) or facts.stored)
+    if winner != me:  # the pods are the winner's, and counted there
+        facts = dataclasses.replace(facts, pods=())
+    case = _case(facts, tools)
+    concluded = [
+        target_resolved(
+            facts.stored.target,
+            facts.target,
+            me=me,
+            rivals=[gathering.source_of("workload", rival) for rival in facts.rivals],
+            winner=winner,
+        ),
+        _config_resolved(me, case),
+        pods_injected(
+            tuple(case.judged.values()),
+            target=facts.target,
+            namespace=facts.stored.namespace,
+            coverage=facts.around.coverage,
+            mode=tools.context.mode,
+            rollout=facts.rollout,
+        ),
+    ]
+    concluded += [identity_ready(case.resolved, case.injected)] if case.resolved else []
+    summary = ready([*concluded[:3], *_propagated(case), *concluded[3:]])
+    return planned(
+        {"phase": phase_of(summary), "message": summary.message, **_status(case)},
+        [*concluded, summary],
+        observed=facts.status,
+        generation=facts.generation,
+        now=tools.time,
+        judged=case.judged,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One AgentRuntime with what was found out about it; ``resolved`` None where a layer is unreadable."""
+
+    facts: RuntimeFacts
+    sources: Sources
+    resolved: ResolvedSettings | None
+    judged: Mapping[str, Judged]
+
+    @property
+    def injected(self) -> list[Pod]:
+        """The pods that carry our sidecars."""
+        return [pod for pod in self.facts.pods if self.judged[pod.uid].injected]
+
+    @property
+    def proxies(self) -> int:
+        """Proxies that ought to have a stream."""
+        return sum(1 for pod in self.injected if pod.running and wellknown.ENVOY_PROXY in pod.ready)
+
+
+def _case(facts: RuntimeFacts, tools: Tools) -> _Case:
+    around, layers = facts.around, tools.layers
+    sources = layers.gather(cluster=around.cluster, namespace=around.namespace, runtimes=(facts.stored,))
+    target = facts.stored.target
+    judged = {pod.uid: _judge(pod, target, facts, sources, tools) for pod in facts.pods} if target else {}
+    return _Case(facts, sources, _resolve(facts, sources, tools), judged)
+
+
+def _judge(pod: Pod, owner: WorkloadRef, facts: RuntimeFacts, sources: Sources, tools: Tools) -> Judged:
+    return judge(
+        Subject(owner, pod.manifest),
+        sources=sources,
+        context=tools.context,
+        namespace_labels=facts.around.namespace_labels,
+        coverage=facts.around.coverage,
+        now=tools.now,
+        proof=facts.proof,
+    )
+
+
+def _resolve(facts: RuntimeFacts, sources: Sources, tools: Tools) -> ResolvedSettings | None:
+    """Returns what the next pod would get; an exempt one is bound by no Mandatory policy (spec 03)."""
+    if sources.unreadable:
+        return None
+    namespace, target = facts.stored.namespace, facts.stored.target
+    policy = settings.namespace_policy(
+        sources.cluster, sources.namespace, name=namespace, labels=facts.around.namespace_labels
+    )
+    accounts = [Subject(target, pod.manifest).service_account for pod in facts.pods[:1]] if target else []
+    if target and policy.mandatory and policy.is_exempt(target, *(accounts or ["default"])):
+        policy = settings.OPTIONAL
+    return tools.context.resolver.resolve(sources.cluster, sources.namespace, sources.runtime, policy=policy)
+
+
+def _config_resolved(me: Source, case: _Case) -> Condition:
+    """From the same checks as the validating webhook: unreadable layers, contradictions, values without effect."""
+    resolved = case.resolved
+    faults = case.sources.unreadable or (resolved.errors if resolved else ())
+    if faults:
+        return Condition(CONFIG_RESOLVED, "False", CONFIG_INVALID, validation.sentences(faults))
+    kept = [note for note in case.sources.notes if note.reason == CONFIG_INVALID]
+    if kept:
+        return Condition(CONFIG_RESOLVED, "False", CONFIG_INVALID, validation.sentences(kept))
+    over = validation.overreach(me, resolved) if resolved else ()
+    if over:
+        return Condition(CONFIG_RESOLVED, "False", over[0].reason, validation.sentences(over))
+    return Condition(CONFIG_RESOLVED, "True", RESOLVED, "the layers agree")
+
+
+def _propagated(case: _Case) -> list[Condition]:
+    """Returns what the replicas' entries say of the revision in force, for the summary; the condition is theirs."""
+    if not case.proxies or case.resolved is None:
+        return []
+    entries = [found for found in case.facts.status.get("propagation") or () if isinstance(found, Mapping)]
+    revision = settings.short(case.resolved.live_revision)
+    found = propagation.conclude(entries, proxies=case.proxies, revision=revision)
+    return [Condition(CONFIG_PROPAGATED, found.status, found.reason, found.message)]
+
+
+def _status(case: _Case) -> JSON:
+    """Returns the status without conditions, phase and message."""
+    judged = tuple(case.judged.values())
+    counts = Counter(pod.state for pod in judged)
+    pods = {
+        "total": len(judged),
+        "injected": sum(pod.injected for pod in judged),
+        **{state: counts[state] for state in ("current", "stale", "bare", "optedOut", "foreign", "tampered")},
+    }
+    if case.resolved is None:
+        return {"pods": pods, "configuredPods": pods["current"]}
+    return {
+        "pods": pods,
+        "configuredPods": pods["current"],
+        "identity": identity_status(case.resolved, case.injected),
+        "trace": _trace(case.resolved),
+        "config": _config(case.resolved, judged),
+    }
+
+
+def _trace(resolved: ResolvedSettings) -> JSON:
+    found: dict[str, JSON] = {"exportersConfigured": 1 if in_effect(resolved.items(EXPORTERS)) else 0}
+    rate = resolved.get("trace.sampling.rate")
+    return found | ({"samplingRate": rate} if rate is not None else {})
+
+
+def _config(resolved: ResolvedSettings, judged: Sequence[Judged]) -> JSON:
+    live, restart = resolved.live_revision, resolved.restart_revision
+    fields = sorted({field for pod in judged for field in pod.fields})
+    return {
+        "revision": settings.short(settings.digest([live, restart])),
+        "liveRevision": settings.short(live),
+        "restartRevision": settings.short(restart),
+        "restartFields": fields[:_MOST_FIELDS],
+    }
+
+
+def status_of(raw: bytes) -> Mapping[str, JSON]:
+    """Returns a status as a cache holds it, decoded; empty where it is no object."""
+    found = orjson.loads(raw) if raw else {}
+    return found if isinstance(found, dict) else {}
