@@ -7,6 +7,7 @@ from kagenti.kube.kinds import KINDS, OBSERVED, Kind, StoredObject, path_of
 from kagenti.kube.owners import OwnerReader
 from kagenti.kube.pods import PODS, StoredPod
 from kagenti.kube.reflector import Reflector
+from kagenti.kube.settled import SettledCatalogue
 from kagenti.kube.strict import StrictReader
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Reflect",
     "Reflecting",
     "Reflector",
+    "SettledCatalogue",
     "StoredObject",
     "StoredPod",
     "StrictReader",
