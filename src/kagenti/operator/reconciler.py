@@ -1,0 +1,236 @@
+"""Takes what is due, gathers the facts from the caches, asks core what follows, and carries it out; decides nothing."""
+
+import asyncio
+import datetime
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from kagenti import errors
+from kagenti.core import layers as gathering
+from kagenti.core import reconcile
+from kagenti.core.admission.desk import Desk
+from kagenti.core.layers import LayerCache
+from kagenti.core.reconcile import Judged, Plan, Rollout, RuntimeFacts, Surroundings, Tools
+from kagenti.core.workload import Subject, WorkloadRef
+from kagenti.kube import SettledCatalogue, StoredObject
+from kagenti.operator.census import Census
+from kagenti.operator.keys import CLUSTER, RUNTIME, ObjectKey
+from kagenti.operator.pods import ObservedPod
+from kagenti.operator.population import Population
+from kagenti.operator.queue import Queue
+from kagenti.operator.routes import Key, Routes
+from kagenti.operator.status import StatusWriter
+from kagenti.operator.targets import Targets
+
+WORKERS: Final = 16
+"""Objects in work at once; while a write is on its way others are planned."""
+_SOON: Final = 0.2  # seconds until facts that are still being read are looked at again
+
+
+class Rollouts(Protocol):
+    """Acts on bare and stale pods (``core.rollout``); the seam for whoever evicts and restarts."""
+
+    def undertaken(self, stored: StoredObject) -> Rollout:
+        """Returns what was undertaken for the pods of an AgentRuntime."""
+
+    def consider(self, stored: StoredObject, facts: RuntimeFacts, plan: Plan) -> None:
+        """Takes what was found of its pods; may act later, and then has the object looked at again."""
+
+
+class NoRollouts:
+    """Reports only."""
+
+    def undertaken(self, stored: StoredObject) -> Rollout:  # noqa: ARG002  # a Rollouts
+        """Nothing."""
+        return Rollout()
+
+    def consider(self, stored: StoredObject, facts: RuntimeFacts, plan: Plan) -> None:
+        """Does nothing."""
+
+
+class Reconciler:
+    """The workers of one process. ``now`` (aware) is the clock, for tests.
+
+    Args:
+        queue: What is due.
+        desk: Objects of ours, parsed layers, the context of evaluations; as the validating webhook has them.
+        catalogue: The caches of our kinds.
+        population: The pods by workload.
+        targets: The targeted objects.
+        routes: Counts whom a config reaches.
+        writer: Writes.
+        replicas: Returns the names of the xDS pods that exist.
+        census: Remembers what was found of pods, for metrics.
+        logger: The log.
+        rollouts: Acts on pods.
+    """
+
+    def __init__(
+        self,
+        queue: Queue[Key],
+        *,
+        desk: Desk,
+        catalogue: SettledCatalogue,
+        population: Population,
+        targets: Targets,
+        routes: Routes,
+        writer: StatusWriter,
+        replicas: Callable[[], frozenset[str]],
+        census: Census,
+        logger: logging.Logger,
+        rollouts: Rollouts | None = None,
+        now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        self._queue, self._desk, self._catalogue, self._population = queue, desk, catalogue, population
+        self._targets, self._routes, self._writer, self._replicas = targets, routes, writer, replicas
+        self._census, self._logger, self._now = census, logger, now
+        self.rollouts: Rollouts = rollouts or NoRollouts()
+        self.outcomes: Counter[str] = Counter()
+
+    @property
+    def _layers(self) -> LayerCache:
+        return self._desk.layers
+
+    async def run(self) -> None:
+        """Works until cancelled; the caches have had their first full lists."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(WORKERS):
+                group.create_task(self._work(), name=f"worker {number}")
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            failed = False
+            try:
+                await self._reconcile(key)
+            except errors.NotFound:
+                self.outcomes["gone"] += 1
+            except errors.Conflict:  # another object of that name: its event is on the way
+                self.outcomes["replaced"] += 1
+            except errors.ClusterError as problem:
+                failed = True
+                self.outcomes["failed"] += 1
+                fields = {"object": str(key), "problem": str(problem)}
+                self._logger.warning("status cannot be written", extra={"fields": fields})
+            except Exception:  # one object must not end the process: it is ours to mend, and said
+                failed = True
+                self.outcomes["defect"] += 1
+                self._logger.exception("status cannot be made", extra={"fields": {"object": str(key)}})
+            finally:
+                self._queue.done(key, failed=failed)
+
+    async def _reconcile(self, key: Key) -> None:
+        if isinstance(key, WorkloadRef):
+            self._count(key)
+            return
+        stored = self._catalogue.stores[key.kind].get(key.namespace, key.name)
+        if stored is None or stored.deleting:
+            return
+        if key.kind == RUNTIME and not self._known(stored):
+            self._queue.mark(key, after=_SOON)
+            return
+        plan = self._plan_runtime(stored) if key.kind == RUNTIME else self._plan_config(stored)
+        if plan.status is not None:
+            await self._writer.write(stored, plan.status)
+            self.outcomes["written"] += 1
+            await self._writer.tell(stored, plan.events)
+        else:
+            self.outcomes["unchanged"] += 1
+        await self._sweep(key, stored)
+
+    def _known(self, stored: StoredObject) -> bool:
+        """Whether everything that its status follows from has been read; nothing is written from half of it."""
+        target = stored.target
+        if target is not None and not self._targets.settled((target.group, target.kind)):
+            return False
+        return self._population.settled(stored.namespace)
+
+    def _plan_runtime(self, stored: StoredObject) -> Plan:
+        facts = self._facts(stored)
+        plan = reconcile.plan_runtime(facts, self._tools())
+        winner = gathering.pick_runtime(facts.rivals)
+        if stored.target is not None and winner is not None and winner.name == stored.name:
+            self._census.take(stored.target, (plan.judged or {}).values(), with_runtime=True)
+        self.rollouts.consider(stored, facts, plan)
+        return plan
+
+    def _facts(self, stored: StoredObject) -> RuntimeFacts:
+        target = stored.target
+        settled = self._settled(stored)
+        rivals = self._catalogue.runtimes_for(target) if target is not None else (settled,)
+        return RuntimeFacts(
+            stored=settled,
+            generation=stored.generation,
+            status=reconcile.status_of(stored.status),
+            around=self._around(stored.namespace),
+            rivals=rivals,
+            target=self._targets.find(target) if target is not None else reconcile.Target("missing"),
+            pods=self._pods(target) if target is not None else (),
+            rollout=self.rollouts.undertaken(stored),
+        )
+
+    def _settled(self, stored: StoredObject) -> StoredObject:
+        """Returns an AgentRuntime in the version of its last change of spec, so that its layer is parsed once."""
+        candidates = self._catalogue.runtimes_for(stored.target) if stored.target is not None else ()
+        return next((found for found in candidates if found.name == stored.name), stored)
+
+    def _around(self, namespace: str) -> Surroundings:
+        view = self._catalogue
+        return Surroundings(
+            cluster=view.cluster_config(),
+            namespace=view.namespace_config(namespace),
+            namespace_labels=view.namespace_labels(namespace) or {},
+            coverage=self._desk.coverage(namespace),
+        )
+
+    def _pods(self, workload: WorkloadRef) -> tuple[reconcile.Pod, ...]:
+        return tuple(_pod(pod) for pod in self._population.of(workload) if pod.live)
+
+    def _plan_config(self, stored: StoredObject) -> Plan:
+        view = self._catalogue
+        settled = view.cluster_config() if stored.kind == CLUSTER else view.namespace_config(stored.namespace)
+        facts = reconcile.ConfigFacts(
+            layer="cluster" if stored.kind == CLUSTER else "namespace",
+            stored=settled or stored,
+            generation=stored.generation,
+            status=reconcile.status_of(stored.status),
+            usage=self._routes.usage.of(stored.namespace),
+        )
+        return reconcile.plan_config(facts, self._desk, self._tools())
+
+    def _count(self, workload: WorkloadRef) -> None:
+        """Counts the pods of a workload that no AgentRuntime targets, for metrics."""
+        around, tools = self._around(workload.namespace), self._tools()
+        sources = self._layers.gather(cluster=around.cluster, namespace=around.namespace)
+        judged: list[Judged] = [
+            reconcile.judge(
+                Subject(workload, pod.manifest),
+                sources=sources,
+                context=tools.context,
+                namespace_labels=around.namespace_labels,
+                coverage=around.coverage,
+                now=tools.now,
+            )
+            for pod in self._pods(workload)
+        ]
+        self._census.take(workload, judged, with_runtime=False)
+
+    async def _sweep(self, key: ObjectKey, stored: StoredObject) -> None:
+        """Takes away what xDS replicas left behind that no longer exist."""
+        status = reconcile.status_of(stored.status)
+        gone = reconcile.left_behind(status, self._replicas())
+        for replica in gone:
+            await self._writer.prune(stored, replica)
+        if gone:
+            self._logger.info("replica pruned from status", extra={"fields": {"object": str(key), "replicas": gone}})
+
+    def _tools(self) -> Tools:
+        return Tools(self._layers, self._desk.context, self._now())
+
+
+def _pod(found: ObservedPod) -> reconcile.Pod:
+    return reconcile.Pod(
+        found.name, found.uid, found.manifest(), running=found.phase == "Running", ready=dict(found.ready)
+    )

@@ -1,0 +1,113 @@
+"""Writes status by server-side apply, and events; the only writes of this process but its Lease."""
+
+import datetime
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+from kagenti import errors
+from kagenti.core import propagation
+from kagenti.core.reconcile import Event
+from kagenti.kube import AGENT_CARDS, KINDS, StoredObject
+from kagenti_api.v1alpha1 import wellknown
+
+JSON = Any  # a status
+
+MANAGER: Final = "kagenti-operator"
+"""Field manager of everything that the operator says in status."""
+CONTROLLER: Final = "kagenti.io/operator"
+"""``reportingController`` of our events."""
+
+_BUDGET: Final = 5.0  # seconds for one write
+_NOTE: Final = 1024  # characters of an event's note (events.k8s.io/v1)
+_PLURALS: Final = {**{name: kind.plural for name, kind in KINDS.items()}, AGENT_CARDS.name: AGENT_CARDS.plural}
+
+
+class Client(Protocol):
+    """Writes; raises ClusterError."""
+
+    async def apply(self, path: str, manifest: JSON, *, manager: str, timeout: float) -> bytes:
+        """Returns the object after a server-side apply."""
+
+    async def post(self, path: str, body: JSON, *, timeout: float) -> bytes:
+        """Returns the object that was created."""
+
+
+class StatusWriter:
+    """The writer of one process; ``clock`` (aware) is for tests."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        identity: str,
+        logger: logging.Logger,
+        clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        self._client, self._identity, self._logger, self._clock = client, identity, logger, clock
+        self.writes: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
+
+    async def write(self, stored: StoredObject, status: JSON) -> None:
+        """Makes that status the whole of what the operator says of an object; raises ClusterError."""
+        await self._apply(stored, status, manager=MANAGER)
+        self.writes["applied"] += 1
+
+    async def prune(self, stored: StoredObject, replica: str) -> None:
+        """Takes the entry of an xDS replica away that no longer exists, in its name; raises ClusterError."""
+        await self._apply(stored, {}, manager=f"{propagation.MANAGER}-{replica}")
+        self.writes["pruned"] += 1
+
+    async def conclude(self, stored: StoredObject, condition: JSON) -> None:
+        """Writes ConfigPropagated where no replica is left to do so, in their name; raises ClusterError."""
+        await self._apply(stored, {"conditions": [condition]}, manager=propagation.MANAGER)
+        self.writes["applied"] += 1
+
+    async def tell(self, stored: StoredObject, events: Sequence[Event]) -> None:
+        """Posts events about an object; one that cannot be posted is logged and not tried again."""
+        for event in events:
+            try:
+                namespace = stored.namespace or "default"
+                path = f"/apis/events.k8s.io/v1/namespaces/{quote(namespace, safe='')}/events"
+                await self._client.post(path, self._manifest(stored, event, namespace), timeout=_BUDGET)
+                self.events["posted"] += 1
+            except errors.ClusterError as problem:
+                self.events["failed"] += 1
+                fields = {"object": f"{stored.kind} {stored.namespace}/{stored.name}", "problem": str(problem)}
+                self._logger.warning("event cannot be posted", extra={"fields": fields})
+
+    def _manifest(self, stored: StoredObject, event: Event, namespace: str) -> JSON:
+        now = self._clock()
+        return {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": f"{stored.name[:200]}.{int(now.timestamp() * 1e6):x}", "namespace": namespace},
+            "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "reportingController": CONTROLLER,
+            "reportingInstance": self._identity[:128],
+            "action": "Reconcile",
+            "type": event.type,
+            "reason": event.reason,
+            "note": event.message[:_NOTE],
+            "regarding": {
+                "apiVersion": wellknown.API_VERSION,
+                "kind": stored.kind,
+                "name": stored.name,
+                "uid": stored.uid,
+                **({"namespace": stored.namespace} if stored.namespace else {}),
+            },
+        }
+
+    async def _apply(self, stored: StoredObject, status: JSON, *, manager: str) -> None:
+        metadata = {"name": stored.name, "uid": stored.uid}
+        metadata |= {"namespace": stored.namespace} if stored.namespace else {}
+        manifest = {"apiVersion": wellknown.API_VERSION, "kind": stored.kind, "metadata": metadata, "status": status}
+        await self._client.apply(_path(stored), manifest, manager=manager, timeout=_BUDGET)
+
+
+def _path(stored: StoredObject) -> str:
+    plural = _PLURALS[stored.kind]
+    place = f"namespaces/{quote(stored.namespace, safe='')}/{plural}" if stored.namespace else plural
+    return f"/apis/{wellknown.API_VERSION}/{place}/{quote(stored.name, safe='')}/status"
