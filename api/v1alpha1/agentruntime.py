@@ -21,7 +21,7 @@ PODS_INJECTED: Final = "PodsInjected"
 CONFIG_PROPAGATED: Final = "ConfigPropagated"  # False: Rejected, Pending, NoReplica; written by the xDS replicas
 IDENTITY_READY: Final = "IdentityReady"
 # True: Registered, IdentityDisabled. False: NotRegistered, ProxyNotReady. Unknown: NoPods.
-READY: Final = "Ready"  # True: AsDesired. Unknown: NotObserved, and the reasons above.
+READY: Final = "Ready"  # True: AsDesired. Else one of the reasons above.
 CONDITIONS: Final = (TARGET_RESOLVED, CONFIG_RESOLVED, PODS_INJECTED, CONFIG_PROPAGATED, IDENTITY_READY, READY)
 """Every condition of an AgentRuntime, in the order in which they are told."""
 
@@ -55,7 +55,6 @@ NOT_REGISTERED: Final = "NotRegistered"
 PROXY_NOT_READY: Final = "ProxyNotReady"
 IDENTITY_DISABLED: Final = "IdentityDisabled"
 AS_DESIRED: Final = "AsDesired"
-NOT_OBSERVED: Final = "NotObserved"
 
 ROLLOUT_BARE: Final = "Evict"
 """Default of rollout.bare: an AgentRuntime that arrives after its pods must not leave them without identity for ever."""

@@ -15,7 +15,7 @@ class Get(Protocol):
         """Returns the body."""
 
 
-class _Version(msgspec.Struct, rename="camel"):
+class _Version(msgspec.Struct, rename="camel", frozen=True):
     group_version: str = ""
 
 

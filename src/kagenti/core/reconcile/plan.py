@@ -11,10 +11,12 @@ from kagenti_api.v1alpha1.agentruntime import (
     AS_DESIRED,
     CONFIG_PROPAGATED,
     NO_PODS,
+    NO_REPLICA,
     NOT_FOUND,
-    NOT_OBSERVED,
     NOT_READ,
+    NOT_REGISTERED,
     PENDING,
+    PROXY_NOT_READY,
 )
 
 JSON = Any  # a status
@@ -22,7 +24,8 @@ JSON = Any  # a status
 OTHERS: Final = (CONFIG_PROPAGATED,)
 """Conditions that the xDS replicas write."""
 _OTHERS_FIELDS: Final = ("propagation",)
-_QUIET: Final = (NOT_FOUND, NOT_READ, NO_PODS, NOT_OBSERVED, PENDING)  # states that pass by themselves
+# States that pass by themselves: every new pod of a healthy workload goes through some of them.
+_QUIET: Final = (NOT_FOUND, NOT_READ, NO_PODS, NO_REPLICA, NOT_REGISTERED, PENDING, PROXY_NOT_READY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from kagenti_api.v1alpha1.agentruntime import (
     CONFLICT,
     NO_PODS,
     NOT_FOUND,
-    NOT_OBSERVED,
     NOT_READ,
     NOT_REGISTERED,
     NOT_TOP_OWNER,
@@ -25,7 +24,7 @@ from kagenti_api.v1alpha1.agentruntime import (
 Phase = Literal["Pending", "Active", "Degraded", "Error"]
 
 _ERRORS: Final = (CONFLICT, NOT_TOP_OWNER, UNSUPPORTED_TARGET, CONFIG_INVALID)  # somebody has to change an object
-_PASSING: Final = (NOT_FOUND, NOT_READ, NO_PODS, NOT_OBSERVED, PENDING, NOT_REGISTERED, PROXY_NOT_READY)
+_PASSING: Final = (NOT_FOUND, NOT_READ, NO_PODS, PENDING, NOT_REGISTERED, PROXY_NOT_READY)
 
 
 def ready(concluded: Sequence[Condition]) -> Condition:
