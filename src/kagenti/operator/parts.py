@@ -104,7 +104,11 @@ class Parts:
         self._leading: list[AnyFeed] = [
             Feed(watched.kind, watched.store, watched) for watched in self.watches.watched.values()
         ]
-        parts: list[Part] = [("targets", self.targets.run), ("owners", self.population.run)]
+        parts: list[Part] = [
+            ("targets", self.targets.run),
+            ("owners", self.population.run),
+            ("events", self.writer.run),
+        ]
         return Process(
             self.config,
             logger=self.logger,

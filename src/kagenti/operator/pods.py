@@ -49,6 +49,16 @@ class ObservedPod(msgspec.Struct, frozen=True):
         """Whether it counts among its workload's pods: it has not ended and is not on its way out."""
         return not self.deleting and self.phase not in _FINISHED
 
+    @property
+    def running(self) -> bool:
+        """Whether its phase is Running."""
+        return self.phase == "Running"
+
+    @property
+    def sidecars(self) -> Mapping[str, bool]:
+        """Our native sidecars, and whether each is ready."""
+        return dict(self.ready)
+
     def manifest(self) -> JSON:
         """Returns the pod: metadata as decisions read it, spec whole, of the status phase, addresses and conditions."""
         return orjson.loads(zlib.decompress(self.packed))

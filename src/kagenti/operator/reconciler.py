@@ -12,8 +12,8 @@ from kagenti.core import layers as gathering
 from kagenti.core import reconcile
 from kagenti.core.admission.desk import Desk
 from kagenti.core.layers import LayerCache
-from kagenti.core.reconcile import Judged, Plan, Rollout, RuntimeFacts, Surroundings, Tools
-from kagenti.core.workload import Subject, WorkloadRef
+from kagenti.core.reconcile import Plan, Rollout, RuntimeFacts, Surroundings, Tools, Verdicts
+from kagenti.core.workload import WorkloadRef
 from kagenti.kube import SettledCatalogue, StoredObject
 from kagenti.operator.census import Census
 from kagenti.operator.keys import CLUSTER, RUNTIME, ObjectKey
@@ -87,6 +87,7 @@ class Reconciler:
         self._targets, self._routes, self._writer, self._replicas = targets, routes, writer, replicas
         self._census, self._logger, self._now = census, logger, now
         self.rollouts: Rollouts = rollouts or NoRollouts()
+        self._verdicts = Verdicts()
         self.outcomes: Counter[str] = Counter()
 
     @property
@@ -135,7 +136,7 @@ class Reconciler:
         if plan.status is not None:
             await self._writer.write(stored, plan.status)
             self.outcomes["written"] += 1
-            await self._writer.tell(stored, plan.events)
+            self._writer.tell(stored, plan.events)
         else:
             self.outcomes["unchanged"] += 1
         await self._sweep(key, stored)
@@ -185,8 +186,8 @@ class Reconciler:
             coverage=self._desk.coverage(namespace),
         )
 
-    def _pods(self, workload: WorkloadRef) -> tuple[reconcile.Pod, ...]:
-        return tuple(_pod(pod) for pod in self._population.of(workload) if pod.live)
+    def _pods(self, workload: WorkloadRef) -> tuple[ObservedPod, ...]:
+        return tuple(pod for pod in self._population.of(workload) if pod.live)
 
     def _plan_config(self, stored: StoredObject) -> Plan:
         view = self._catalogue
@@ -204,18 +205,8 @@ class Reconciler:
         """Counts the pods of a workload that no AgentRuntime targets, for metrics."""
         around, tools = self._around(workload.namespace), self._tools()
         sources = self._layers.gather(cluster=around.cluster, namespace=around.namespace)
-        judged: list[Judged] = [
-            reconcile.judge(
-                Subject(workload, pod.manifest),
-                sources=sources,
-                context=tools.context,
-                namespace_labels=around.namespace_labels,
-                coverage=around.coverage,
-                now=tools.now,
-            )
-            for pod in self._pods(workload)
-        ]
-        self._census.take(workload, judged, with_runtime=False)
+        judged = reconcile.judged_pods(workload, self._pods(workload), sources=sources, around=around, tools=tools)
+        self._census.take(workload, judged.values(), with_runtime=False)
 
     async def _sweep(self, key: ObjectKey, stored: StoredObject) -> None:
         """Takes away what xDS replicas left behind that no longer exist."""
@@ -227,10 +218,4 @@ class Reconciler:
             self._logger.info("replica pruned from status", extra={"fields": {"object": str(key), "replicas": gone}})
 
     def _tools(self) -> Tools:
-        return Tools(self._layers, self._desk.context, self._now())
-
-
-def _pod(found: ObservedPod) -> reconcile.Pod:
-    return reconcile.Pod(
-        found.name, found.uid, found.manifest(), running=found.phase == "Running", ready=dict(found.ready)
-    )
+        return Tools(self._layers, self._desk.context, self._now(), self._verdicts)

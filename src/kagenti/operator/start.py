@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from typing import Final
 
 from kagenti import journal
@@ -22,7 +23,8 @@ def main(config: OperatorConfig) -> int:
     Raises:
         InputError: The kubeconfig, the port or another setting cannot be used.
     """
-    return asyncio.run(run(config))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(run(config))
 
 
 async def run(config: OperatorConfig) -> int:
@@ -37,3 +39,12 @@ async def run(config: OperatorConfig) -> int:
     connection = await asyncio.to_thread(connect, config.kubeconfig)  # an exec plugin runs a loop of its own
     async with KubeClient(connection, user_agent=f"kagenti-operator/{config.installation.version}") as client:
         return await Parts(config, connection, client, logger=logger).process().serve(stop)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # optional: 1.2 to 1.5 times less CPU, absent on some platforms
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

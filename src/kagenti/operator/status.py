@@ -1,5 +1,7 @@
 """Writes status by server-side apply, and events; the only writes of this process but its Lease."""
 
+import asyncio
+import collections
 import datetime
 import logging
 from collections import Counter
@@ -21,6 +23,7 @@ CONTROLLER: Final = "kagenti.io/operator"
 """``reportingController`` of our events."""
 
 _BUDGET: Final = 5.0  # seconds for one write
+_MOST_EVENTS: Final = 1000  # that wait: a change of the cluster's config may concern every object
 _NOTE: Final = 1024  # characters of an event's note (events.k8s.io/v1)
 _PLURALS: Final = {**{name: kind.plural for name, kind in KINDS.items()}, AGENT_CARDS.name: AGENT_CARDS.plural}
 
@@ -47,6 +50,8 @@ class StatusWriter:
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
         self._client, self._identity, self._logger, self._clock = client, identity, logger, clock
+        self._told: collections.deque[tuple[StoredObject, Event]] = collections.deque()
+        self._wake = asyncio.Event()
         self.writes: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
 
@@ -65,18 +70,33 @@ class StatusWriter:
         await self._apply(stored, {"conditions": [condition]}, manager=propagation.MANAGER)
         self.writes["applied"] += 1
 
-    async def tell(self, stored: StoredObject, events: Sequence[Event]) -> None:
-        """Posts events about an object; one that cannot be posted is logged and not tried again."""
+    def tell(self, stored: StoredObject, events: Sequence[Event]) -> None:
+        """Has events about an object posted soon; statuses go first, and beyond some hundreds events are dropped."""
         for event in events:
-            try:
-                namespace = stored.namespace or "default"
-                path = f"/apis/events.k8s.io/v1/namespaces/{quote(namespace, safe='')}/events"
-                await self._client.post(path, self._manifest(stored, event, namespace), timeout=_BUDGET)
-                self.events["posted"] += 1
-            except errors.ClusterError as problem:
-                self.events["failed"] += 1
-                fields = {"object": f"{stored.kind} {stored.namespace}/{stored.name}", "problem": str(problem)}
-                self._logger.warning("event cannot be posted", extra={"fields": fields})
+            if len(self._told) < _MOST_EVENTS:
+                self._told.append((stored, event))
+                self._wake.set()
+            else:
+                self.events["dropped"] += 1
+
+    async def run(self) -> None:
+        """Posts events one by one until cancelled; one that cannot be posted is logged and not tried again."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._told:
+                await self._post(*self._told.popleft())
+
+    async def _post(self, stored: StoredObject, event: Event) -> None:
+        namespace = stored.namespace or "default"
+        path = f"/apis/events.k8s.io/v1/namespaces/{quote(namespace, safe='')}/events"
+        try:
+            await self._client.post(path, self._manifest(stored, event, namespace), timeout=_BUDGET)
+            self.events["posted"] += 1
+        except errors.ClusterError as problem:
+            self.events["failed"] += 1
+            fields = {"object": f"{stored.kind} {stored.namespace}/{stored.name}", "problem": str(problem)}
+            self._logger.warning("event cannot be posted", extra={"fields": fields})
 
     def _manifest(self, stored: StoredObject, event: Event, namespace: str) -> JSON:
         now = self._clock()

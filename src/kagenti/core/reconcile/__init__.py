@@ -6,7 +6,8 @@ from kagenti.core.reconcile.facts import Pod, Rollout, RuntimeFacts, Surrounding
 from kagenti.core.reconcile.judge import Judged, State, judge
 from kagenti.core.reconcile.leftovers import left_behind
 from kagenti.core.reconcile.plan import OTHERS, Event, Plan
-from kagenti.core.reconcile.runtime import plan_runtime, status_of
+from kagenti.core.reconcile.runtime import judged_pods, plan_runtime, status_of
+from kagenti.core.reconcile.verdicts import Verdicts
 
 __all__ = [
     "OTHERS",
@@ -23,7 +24,9 @@ __all__ = [
     "Target",
     "Tools",
     "Usage",
+    "Verdicts",
     "judge",
+    "judged_pods",
     "left_behind",
     "plan_config",
     "plan_runtime",

@@ -1,12 +1,13 @@
 """What reconcile is told of the world: gathered by the operator from its caches, by tests from literals."""
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from kagenti.core.admission.evaluate import Context
 from kagenti.core.layers import LayerCache, Stored
+from kagenti.core.reconcile.verdicts import Verdicts
 from kagenti.core.trigger import Coverage, OwnerProof
 from kagenti.core.workload import WorkloadRef
 
@@ -31,18 +32,31 @@ class Target:
     idle: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Pod:
-    """One pod that has not ended: raw ``metadata`` and ``spec``, and which of our containers are ready, by name.
+class Pod(Protocol):
+    """One pod that has not ended; ``manifest`` unpacks it, which costs more than all the rest of a look at it."""
 
-    ``running`` says whether its phase is Running.
-    """
+    @property
+    def name(self) -> str:
+        """Name."""
 
-    name: str
-    uid: str
-    manifest: Mapping[str, JSON]
-    running: bool = True
-    ready: Mapping[str, bool] = field(default_factory=dict)
+    @property
+    def uid(self) -> str:
+        """UID."""
+
+    @property
+    def packed(self) -> Hashable:
+        """Equal for two versions of the pod only where their manifests are."""
+
+    @property
+    def running(self) -> bool:
+        """Whether its phase is Running."""
+
+    @property
+    def sidecars(self) -> Mapping[str, bool]:
+        """Our native sidecars in its spec, and whether each is ready."""
+
+    def manifest(self) -> Mapping[str, JSON]:
+        """Returns raw ``metadata`` and ``spec``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +108,15 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every plan of one process needs besides facts: parsed layers, the context of evaluations, the clock (aware)."""
+    """What every plan of one process needs besides facts: parsed layers, the context of evaluations, the clock (aware).
+
+    ``verdicts`` remembers what was found of pods.
+    """
 
     layers: LayerCache
     context: Context
     now: datetime.datetime
+    verdicts: Verdicts = field(default_factory=Verdicts)
 
     @property
     def time(self) -> str:

@@ -50,7 +50,7 @@ def identity_ready(resolved: ResolvedSettings, injected: Sequence[Pod]) -> Condi
     )
     for name, reason, says in rows:
         for pod in injected:
-            if pod.ready.get(name) is False:
+            if pod.sidecars.get(name) is False:
                 message = f"pod {pod.name} {says}: container {name} is not ready; its log says why"
                 return Condition(IDENTITY_READY, "False", reason, message)
     return Condition(IDENTITY_READY, "True", REGISTERED, "every pod has its identity")
@@ -58,5 +58,5 @@ def identity_ready(resolved: ResolvedSettings, injected: Sequence[Pod]) -> Condi
 
 def _ready(injected: Sequence[Pod], container: str) -> bool | None:
     """Returns whether that container is ready in every pod that has it; None where no pod has it."""
-    seen = [pod.ready[container] for pod in injected if container in pod.ready]
+    seen = [pod.sidecars[container] for pod in injected if container in pod.sidecars]
     return all(seen) if seen else None

@@ -1,6 +1,7 @@
 """AgentRuntime: facts → status. Every condition is concluded by its own module; this one puts them together."""
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,17 @@ from kagenti.core import layers as gathering
 from kagenti.core import propagation, settings, validation
 from kagenti.core.layers import Sources
 from kagenti.core.reconcile.conditions import Condition
-from kagenti.core.reconcile.facts import Pod, RuntimeFacts, Tools
+from kagenti.core.reconcile.facts import Pod, RuntimeFacts, Surroundings, Tools
 from kagenti.core.reconcile.identity import identity_ready, identity_status
 from kagenti.core.reconcile.injected import pods_injected
 from kagenti.core.reconcile.judge import Judged, judge
 from kagenti.core.reconcile.plan import Plan, planned
 from kagenti.core.reconcile.summary import phase_of, ready
 from kagenti.core.reconcile.target import target_resolved
+from kagenti.core.reconcile.verdicts import Given
 from kagenti.core.settings.exporter import EXPORTERS, in_effect
 from kagenti.core.settings.model import ResolvedSettings, Source
+from kagenti.core.trigger import OwnerProof
 from kagenti.core.workload import Subject, WorkloadRef
 from kagenti_api.v1alpha1 import wellknown
 from kagenti_api.v1alpha1.agentruntime import (
@@ -89,26 +92,68 @@ class _Case:
     @property
     def proxies(self) -> int:
         """Proxies that ought to have a stream."""
-        return sum(1 for pod in self.injected if pod.running and wellknown.ENVOY_PROXY in pod.ready)
+        return sum(1 for pod in self.injected if pod.running and wellknown.ENVOY_PROXY in pod.sidecars)
 
 
 def _case(facts: RuntimeFacts, tools: Tools) -> _Case:
     around, layers = facts.around, tools.layers
     sources = layers.gather(cluster=around.cluster, namespace=around.namespace, runtimes=(facts.stored,))
-    target = facts.stored.target
-    judged = {pod.uid: _judge(pod, target, facts, sources, tools) for pod in facts.pods} if target else {}
-    return _Case(facts, sources, _resolve(facts, sources, tools), judged)
+    resolved = _resolve(facts, sources, tools)
+    judged = judged_pods(
+        facts.stored.target,
+        facts.pods,
+        sources=sources,
+        around=around,
+        tools=tools,
+        resolved=resolved,
+        proof=facts.proof,
+    )
+    return _Case(facts, sources, resolved, judged)
 
 
-def _judge(pod: Pod, owner: WorkloadRef, facts: RuntimeFacts, sources: Sources, tools: Tools) -> Judged:
+def judged_pods(
+    owner: WorkloadRef | None,
+    pods: Sequence[Pod],
+    *,
+    sources: Sources,
+    around: Surroundings,
+    tools: Tools,
+    resolved: ResolvedSettings | None = None,
+    proof: OwnerProof | None = None,
+) -> Mapping[str, Judged]:
+    """Returns what each pod of a workload is, by uid; nothing for an AgentRuntime whose target cannot be read.
+
+    Args:
+        owner: The workload.
+        pods: Its pods.
+        sources: The layers in force.
+        around: Its namespace.
+        tools: What every plan needs.
+        resolved: The settings that these layers give; None where they have not been asked for.
+        proof: What was found of the owner where an exemption hangs on it.
+    """
+    if owner is None:
+        return {}
+    labels = tuple(sorted(around.namespace_labels.items()))
+    given = Given(sources, resolved, (owner, labels, around.coverage, proof))
+    found = {}
+    for pod in pods:
+        look = functools.partial(_judge, pod, owner, sources, around, tools, proof)
+        found[pod.uid] = tools.verdicts.of(pod.uid, pod.packed, given, look)
+    return found
+
+
+def _judge(
+    pod: Pod, owner: WorkloadRef, sources: Sources, around: Surroundings, tools: Tools, proof: OwnerProof | None
+) -> Judged:
     return judge(
-        Subject(owner, pod.manifest),
+        Subject(owner, pod.manifest()),
         sources=sources,
         context=tools.context,
-        namespace_labels=facts.around.namespace_labels,
-        coverage=facts.around.coverage,
+        namespace_labels=around.namespace_labels,
+        coverage=around.coverage,
         now=tools.now,
-        proof=facts.proof,
+        proof=proof,
     )
 
 
@@ -120,9 +165,9 @@ def _resolve(facts: RuntimeFacts, sources: Sources, tools: Tools) -> ResolvedSet
     policy = settings.namespace_policy(
         sources.cluster, sources.namespace, name=namespace, labels=facts.around.namespace_labels
     )
-    accounts = [Subject(target, pod.manifest).service_account for pod in facts.pods[:1]] if target else []
-    if target and policy.mandatory and policy.is_exempt(target, *(accounts or ["default"])):
-        policy = settings.OPTIONAL
+    if target is not None and policy.mandatory and policy.exempt:
+        account = next((Subject(target, pod.manifest()).service_account for pod in facts.pods), "default")
+        policy = settings.OPTIONAL if policy.is_exempt(target, account) else policy
     return tools.context.resolver.resolve(sources.cluster, sources.namespace, sources.runtime, policy=policy)
 
 
