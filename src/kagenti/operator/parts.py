@@ -79,7 +79,7 @@ class Parts:
             connection,
             {**{name: self.catalogue.kinds[name] for name in OURS}, AGENT_CARDS.name: AGENT_CARDS},
             {**self.catalogue.stores, AGENT_CARDS.name: self.cards},
-            user_agent=_agent(config),
+            user_agent=agent(config),
             logger=logger,
         )
         self.desk = Desk(self.catalogue, self.layers, self._context())
@@ -222,5 +222,6 @@ class Parts:
         )
 
 
-def _agent(config: OperatorConfig) -> str:
-    return f"kagenti-operator/{config.installation.version}"
+def agent(config: OperatorConfig) -> str:
+    """Returns the user agent of a replica: the API server's audit log then tells which one wrote."""
+    return f"kagenti-operator/{config.installation.version} ({config.identity})"

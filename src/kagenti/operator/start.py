@@ -10,7 +10,7 @@ from kagenti import journal
 from kagenti.kube import KubeClient
 from kagenti.kube.client import connect
 from kagenti.operator.config import OperatorConfig
-from kagenti.operator.parts import Parts
+from kagenti.operator.parts import Parts, agent
 
 LOGGER: Final = "kagenti.operator"
 # kopf tells every handler call and that it has no signals on its thread; both are as they should be.
@@ -37,7 +37,7 @@ async def run(config: OperatorConfig) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     connection = await asyncio.to_thread(connect, config.kubeconfig)  # an exec plugin runs a loop of its own
-    async with KubeClient(connection, user_agent=f"kagenti-operator/{config.installation.version}") as client:
+    async with KubeClient(connection, user_agent=agent(config)) as client:
         return await Parts(config, connection, client, logger=logger).process().serve(stop)
 
 

@@ -52,9 +52,13 @@ def _valid(facts: ConfigFacts, read: Read, desk: Desk) -> Condition:
         return Condition(VALID, "False", CONFIG_INVALID, f"{read.fault.message}{kept}")
     if read.layer is None:
         return Condition(VALID, "False", CONFIG_INVALID, "it cannot be read")
-    above = desk.cluster() if facts.layer == "namespace" else None
-    mine = {"cluster": above, "config": read.layer} if facts.layer == "namespace" else {"cluster": read.layer}
-    resolved = desk.resolve(facts.stored.namespace, **{"cluster": None, "config": None, "runtime": None, **mine})
+    namespaced = facts.layer == "namespace"
+    resolved = desk.resolve(
+        facts.stored.namespace,
+        cluster=desk.cluster() if namespaced else read.layer,
+        config=read.layer if namespaced else None,
+        runtime=None,
+    )
     over = validation.overreach(read.layer.source, resolved)
     if over:
         return Condition(VALID, "False", over[0].reason, f"without effect: {validation.sentences(over)}")

@@ -13,5 +13,5 @@ def left_behind(status: Mapping[str, JSON], alive: Collection[str]) -> tuple[str
         status: The status of one of our objects.
         alive: Names of the xDS pods that exist, of those on their way out too: they take their entries with them.
     """
-    entries = (found for found in status.get("propagation") or () if isinstance(found, Mapping))
-    return tuple(sorted({str(found.get("replica")) for found in entries} - set(alive)))
+    names = {found.get("replica") for found in status.get("propagation") or () if isinstance(found, Mapping)}
+    return tuple(sorted(name for name in names if isinstance(name, str) and name not in alive))
