@@ -6,10 +6,11 @@ nothing: ``on.event`` leaves neither annotation nor finalizer. Stores are writte
 
 import asyncio
 import collections
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -65,7 +66,7 @@ class Watches:
         self.watched: Final = {kind.plural: Watched(kind, stores[name]) for name, kind in kinds.items()}
         self._inbox: collections.deque[tuple[Watched, WatchEvent[StoredObject]]] = collections.deque()
         self._main: asyncio.AbstractEventLoop | None = None
-        self._stop = threading.Event()
+        self._stop: Callable[[], None] = _nothing
         self._failure: BaseException | None = None
 
     async def run(self) -> None:
@@ -78,7 +79,7 @@ class Watches:
         try:
             await ended.wait()
         finally:
-            self._stop.set()
+            self._stop()
             await asyncio.to_thread(thread.join, _STOP)
         raise RuntimeError("kopf ended") from self._failure
 
@@ -93,6 +94,15 @@ class Watches:
                 self._main.call_soon_threadsafe(ended.set)
 
     async def _operate(self) -> None:
+        # An event of this loop: kopf would wait for a thread's event in a thread that nothing can cancel, and hang there
+        # when one of its own tasks has died.
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def end() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                loop.call_soon_threadsafe(stop.set)
+
+        self._stop = end
         for watched in self.watched.values():
             watched.handled = asyncio.Event()
         registry = kopf.OperatorRegistry()
@@ -107,7 +117,7 @@ class Watches:
                 standalone=True,
                 # Given, for kopf would ask for the user's name, and a container's user has none.
                 identity=Identity("kagenti"),
-                stop_flag=self._stop,
+                stop_flag=stop,
             )
 
     async def _login(self, **_: Any) -> kopf.AiohttpSession:  # Any: kopf's own arguments
@@ -184,6 +194,10 @@ class Watches:
                 self._inbox.popleft()
         if self._inbox and self._main is not None:
             self._main.call_soon(self._take)
+
+
+def _nothing() -> None:
+    """Stops what has not begun."""
 
 
 class _NothingKept(kopf.DiffBaseStorage):
