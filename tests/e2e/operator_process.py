@@ -55,6 +55,15 @@ class Operator:
         return body is not None and (json.loads(body)["leading"] or not leads)
 
     @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        try:
+            self.process.check() if self.process else None
+        except RuntimeError:
+            return False
+        return self.process is not None
+
+    @property
     def leads(self) -> bool:
         """Whether it holds the Lease and has read everything."""
         body = self.page("/readyz")
