@@ -30,6 +30,7 @@ from kagenti.kube import (
 from kagenti.kube.client import Connection
 from kagenti.operator.census import Census
 from kagenti.operator.config import OperatorConfig
+from kagenti.operator.lag import Lag
 from kagenti.operator.lease import Lease
 from kagenti.operator.metrics import Metrics, Readings
 from kagenti.operator.pods import OBSERVED_PODS, ObservedPod
@@ -83,8 +84,8 @@ class Parts:
             logger=logger,
         )
         self.desk = Desk(self.catalogue, self.layers, self._context())
-        self.reconciler = self._reconciler()
         self.metrics = Metrics(self._readings())
+        self.reconciler = self._reconciler()
         self.population.store.on_change(self._pod_changed)
         self.lease = Lease(
             client,
@@ -144,6 +145,8 @@ class Parts:
             writer=self.writer,
             replicas=self._replicas,
             census=self.census,
+            owners=self.owners,
+            lag=Lag(self.metrics.propagated),
             logger=self.logger,
         )
 

@@ -11,12 +11,15 @@ from kagenti import errors
 from kagenti.core import layers as gathering
 from kagenti.core import reconcile
 from kagenti.core.admission.desk import Desk
+from kagenti.core.admission.evaluate import policy_of
 from kagenti.core.layers import LayerCache
 from kagenti.core.reconcile import Plan, Rollout, RuntimeFacts, Surroundings, Tools, Verdicts
-from kagenti.core.workload import WorkloadRef
+from kagenti.core.trigger import OwnerProof
+from kagenti.core.workload import OwnerReference, WorkloadRef
 from kagenti.kube import SettledCatalogue, StoredObject
 from kagenti.operator.census import Census
-from kagenti.operator.keys import CLUSTER, RUNTIME, ObjectKey
+from kagenti.operator.keys import CLUSTER, RUNTIME, key_of
+from kagenti.operator.lag import Lag
 from kagenti.operator.pods import ObservedPod
 from kagenti.operator.population import Population
 from kagenti.operator.queue import Queue
@@ -27,6 +30,13 @@ from kagenti.operator.targets import Targets
 WORKERS: Final = 16
 """Objects in work at once; while a write is on its way others are planned."""
 _SOON: Final = 0.2  # seconds until facts that are still being read are looked at again
+
+
+class Owners(Protocol):
+    """Proves that the top of an owner chain exists; raises ClusterError."""
+
+    async def proof_of(self, reference: OwnerReference, namespace: str) -> OwnerProof:
+        """Returns whether it does, under its UID."""
 
 
 class Rollouts(Protocol):
@@ -63,6 +73,8 @@ class Reconciler:
         writer: Writes.
         replicas: Returns the names of the xDS pods that exist.
         census: Remembers what was found of pods, for metrics.
+        owners: Proves owners.
+        lag: Times how long changes take, for metrics.
         logger: The log.
         rollouts: Acts on pods.
     """
@@ -79,13 +91,16 @@ class Reconciler:
         writer: StatusWriter,
         replicas: Callable[[], frozenset[str]],
         census: Census,
+        owners: Owners,
+        lag: Lag,
         logger: logging.Logger,
         rollouts: Rollouts | None = None,
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
         self._queue, self._desk, self._catalogue, self._population = queue, desk, catalogue, population
         self._targets, self._routes, self._writer, self._replicas = targets, routes, writer, replicas
-        self._census, self._logger, self._now = census, logger, now
+        self._census, self._owners, self._lag = census, owners, lag
+        self._logger, self._now = logger, now
         self.rollouts: Rollouts = rollouts or NoRollouts()
         self._verdicts = Verdicts()
         self.outcomes: Counter[str] = Counter()
@@ -128,18 +143,23 @@ class Reconciler:
             return
         stored = self._catalogue.stores[key.kind].get(key.namespace, key.name)
         if stored is None or stored.deleting:
+            self._lag.forget(key)
             return
         if key.kind == RUNTIME and not self._known(stored):
             self._queue.mark(key, after=_SOON)
             return
-        plan = self._plan_runtime(stored) if key.kind == RUNTIME else self._plan_config(stored)
+        if key.kind == RUNTIME:
+            plan = self._plan_runtime(stored, proof=await self._proof(stored))
+            self._lag.note(key, plan.revision, acknowledged=plan.acknowledged)
+        else:
+            plan = self._plan_config(stored)
         if plan.status is not None:
             await self._writer.write(stored, plan.status)
             self.outcomes["written"] += 1
             self._writer.tell(stored, plan.events)
         else:
             self.outcomes["unchanged"] += 1
-        await self._sweep(key, stored)
+        await self._sweep(stored, plan)
 
     def _known(self, stored: StoredObject) -> bool:
         """Whether everything that its status follows from has been read; nothing is written from half of it."""
@@ -148,16 +168,26 @@ class Reconciler:
             return False
         return self._population.settled(stored.namespace)
 
-    def _plan_runtime(self, stored: StoredObject) -> Plan:
-        facts = self._facts(stored)
+    async def _proof(self, stored: StoredObject) -> OwnerProof | None:
+        """Returns what is found of the owner where an exemption from Mandatory may hang on it, as the webhook asks it."""
+        target, around = stored.target, self._around(stored.namespace)
+        sources = self._layers.gather(cluster=around.cluster, namespace=around.namespace)
+        policy = policy_of(stored.namespace, sources=sources, namespace_labels=around.namespace_labels)
+        if target is None or policy is None or not (policy.mandatory and policy.exempt):
+            return None
+        owner = next((pod.owner for pod in self._pods(target) if pod.owner is not None), None)
+        return await self._owners.proof_of(owner, stored.namespace) if owner is not None else None
+
+    def _plan_runtime(self, stored: StoredObject, *, proof: OwnerProof | None) -> Plan:
+        facts = self._facts(stored, proof)
         plan = reconcile.plan_runtime(facts, self._tools())
         winner = gathering.pick_runtime(facts.rivals)
         if stored.target is not None and winner is not None and winner.name == stored.name:
-            self._census.take(stored.target, (plan.judged or {}).values(), with_runtime=True)
+            self._census.take(stored.target, plan.judged.values(), with_runtime=True)
         self.rollouts.consider(stored, facts, plan)
         return plan
 
-    def _facts(self, stored: StoredObject) -> RuntimeFacts:
+    def _facts(self, stored: StoredObject, proof: OwnerProof | None) -> RuntimeFacts:
         target = stored.target
         settled = self._settled(stored)
         rivals = self._catalogue.runtimes_for(target) if target is not None else (settled,)
@@ -169,6 +199,7 @@ class Reconciler:
             rivals=rivals,
             target=self._targets.find(target) if target is not None else reconcile.Target("missing"),
             pods=self._pods(target) if target is not None else (),
+            proof=proof,
             rollout=self.rollouts.undertaken(stored),
         )
 
@@ -208,14 +239,16 @@ class Reconciler:
         judged = reconcile.judged_pods(workload, self._pods(workload), sources=sources, around=around, tools=tools)
         self._census.take(workload, judged.values(), with_runtime=False)
 
-    async def _sweep(self, key: ObjectKey, stored: StoredObject) -> None:
+    async def _sweep(self, stored: StoredObject, plan: Plan) -> None:
         """Takes away what xDS replicas left behind that no longer exist."""
-        status = reconcile.status_of(stored.status)
-        gone = reconcile.left_behind(status, self._replicas())
-        for replica in gone:
+        status, alive, tools = reconcile.status_of(stored.status), self._replicas(), self._tools()
+        for replica in reconcile.left_behind(status, alive):
             await self._writer.prune(stored, replica)
-        if gone:
-            self._logger.info("replica pruned from status", extra={"fields": {"object": str(key), "replicas": gone}})
+            fields = {"object": str(key_of(stored)), "replica": replica}
+            self._logger.info("replica pruned from status", extra={"fields": fields})
+        word = reconcile.last_word(status, alive, proxies=plan.proxies, generation=stored.generation, tools=tools)
+        if word is not None:
+            await self._writer.conclude(stored, word)
 
     def _tools(self) -> Tools:
         return Tools(self._layers, self._desk.context, self._now(), self._verdicts)

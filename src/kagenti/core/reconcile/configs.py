@@ -5,7 +5,7 @@ Their conditions come from the checks of the validating webhook: parsing, ``vali
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kagenti.core import settings, validation
@@ -43,7 +43,9 @@ def plan_config(facts: ConfigFacts, desk: Desk, tools: Tools) -> Plan:
     concluded = [_policy_enforced(read, desk), _valid(facts, read, desk)]
     revision = settings.short(settings.digest(dict(read.layer.values))) if read.layer is not None else None
     wanted = {"revision": revision, "namespaces": facts.usage.namespaces, "workloads": facts.usage.workloads}
-    return planned(wanted, concluded, observed=facts.status, generation=facts.generation, now=tools.time)
+    plan = planned(wanted, concluded, observed=facts.status, generation=facts.generation, now=tools.time)
+    # Not counted here: enough to tell whether anybody could have acknowledged anything.
+    return replace(plan, proxies=facts.usage.workloads)
 
 
 def _valid(facts: ConfigFacts, read: Read, desk: Desk) -> Condition:

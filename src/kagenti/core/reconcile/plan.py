@@ -1,7 +1,7 @@
 """What is to be done about one object: the status to write where it differs, and the events to tell people."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from kagenti.core.reconcile import conditions
@@ -42,12 +42,16 @@ class Plan:
     """What follows for one object.
 
     ``status`` is what our field manager is to own of it, None where the object has exactly that. ``judged`` is what was
-    found of each pod, by uid, for whoever acts on pods.
+    found of each pod, by uid, for whoever acts on pods. ``proxies`` ought to have a stream now, ``revision`` is what they
+    should have (empty where the layers give none), ``acknowledged`` whether they all do.
     """
 
     status: JSON | None
     events: tuple[Event, ...] = ()
-    judged: Mapping[str, Judged] | None = None
+    judged: Mapping[str, Judged] = field(default_factory=dict)
+    proxies: int = 0
+    revision: str = ""
+    acknowledged: bool = False
 
 
 def planned(
@@ -57,7 +61,6 @@ def planned(
     observed: Mapping[str, JSON],
     generation: int,
     now: str,
-    judged: Mapping[str, Judged] | None = None,
 ) -> Plan:
     """Returns the plan for a status without its conditions, and the conditions.
 
@@ -67,15 +70,14 @@ def planned(
         observed: The status of the object as it is.
         generation: Its ``metadata.generation``.
         now: RFC 3339.
-        judged: What was found of each pod.
     """
     before = conditions.observed_in(observed)
     written = conditions.as_written(concluded, observed=before, generation=generation, now=now)
     status = {key: value for key, value in wanted.items() if value is not None}
     status |= {"observedGeneration": generation, "conditions": written}
     if _by_type(status) == _by_type(_ours(observed)):
-        return Plan(None, judged=judged)
-    return Plan(status, tuple(_events(concluded, before)), judged)
+        return Plan(None)
+    return Plan(status, tuple(_events(concluded, before)))
 
 
 def _ours(observed: Mapping[str, JSON]) -> JSON:

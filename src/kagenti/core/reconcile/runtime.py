@@ -64,14 +64,21 @@ def plan_runtime(facts: RuntimeFacts, tools: Tools) -> Plan:
         ),
     ]
     concluded += [identity_ready(case.resolved, case.injected)] if case.resolved else []
-    summary = ready([*concluded[:3], *_propagated(case), *concluded[3:]])
-    return planned(
+    propagated = _propagated(case)
+    summary = ready([*concluded[:3], *propagated, *concluded[3:]])
+    plan = planned(
         {"phase": phase_of(summary), "message": summary.message, **_status(case)},
         [*concluded, summary],
         observed=facts.status,
         generation=facts.generation,
         now=tools.time,
+    )
+    return dataclasses.replace(
+        plan,
         judged=case.judged,
+        proxies=case.proxies,
+        revision=settings.short(case.resolved.live_revision) if case.resolved else "",
+        acknowledged=any(found.status == "True" for found in propagated),
     )
 
 
@@ -167,7 +174,9 @@ def _resolve(facts: RuntimeFacts, sources: Sources, tools: Tools) -> ResolvedSet
     )
     if target is not None and policy.mandatory and policy.exempt:
         account = next((Subject(target, pod.manifest()).service_account for pod in facts.pods), "default")
-        policy = settings.OPTIONAL if policy.is_exempt(target, account) else policy
+        nobody = WorkloadRef("", "", namespace, "")
+        proved = facts.proof in (None, "holds") or policy.is_exempt(nobody, account)
+        policy = settings.OPTIONAL if policy.is_exempt(target, account) and proved else policy
     return tools.context.resolver.resolve(sources.cluster, sources.namespace, sources.runtime, policy=policy)
 
 

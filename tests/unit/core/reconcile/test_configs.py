@@ -138,3 +138,25 @@ LEFT = [
 def test_entries_of_replicas_that_are_gone_are_found(why: str, status: JSON, alive: set[str], gone: Any) -> None:
     """By the pods that exist."""
     assert left_behind(status, alive) == gone, why
+
+
+WORDS = [
+    ("entries stand", [{"replica": "xds-0"}], "Propagated", 2, None),
+    ("the last replica went", [], "Propagated", 2, ("False", "NoReplica")),
+    ("the last replica crashed", [{"replica": "xds-9"}], "Propagated", 2, ("False", "NoReplica")),
+    ("and no proxy runs", [], "Pending", 0, ("Unknown", "NoProxies")),
+    ("it is said already", [], "NoReplica", 2, None),
+    ("nobody has ever said anything", [], "", 2, None),
+]
+
+
+@pytest.mark.parametrize(("why", "entries", "reason", "proxies", "said"), WORDS, ids=[row[0] for row in WORDS])
+def test_the_last_word_on_propagation_is_ours_when_no_replica_is_left(
+    why: str, entries: JSON, reason: str, proxies: int, said: Any
+) -> None:
+    """A condition that stays True after its authors are gone would be a lie."""
+    observed = [{"type": "ConfigPropagated", "status": "True", "reason": reason, "message": ""}] if reason else []
+    status = {"propagation": entries, "conditions": observed}
+    tools = Tools(LayerCache(), context(), NOW)
+    word = reconcile.last_word(status, {"xds-0"}, proxies=proxies, generation=1, tools=tools)
+    assert (word and (word["status"], word["reason"])) == said, why
