@@ -260,7 +260,7 @@ def operator(
     cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
     namespace_selector: NamespaceSelector = ENROLLED,
     xds_ca: Annotated[
-        Path | None, typer.Option(help="CA of the xDS server, PEM: the one that the webhook puts into pods.")
+        Path | None, typer.Option(help="CA of the xDS server, PEM, watched: the one that the webhook puts into pods.")
     ] = None,
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
     lease_seconds: Annotated[int, typer.Option(min=4, help="Seconds that a dead leader is waited for.")] = 8,
@@ -276,12 +276,8 @@ def operator(
                 mode=trigger_mode.value,
                 host=host,
                 status_port=status_port,
-                installation=_installation(
-                    release_namespace,
-                    cluster_domain,
-                    namespace_selector,
-                    xds_authority=_pem(xds_ca) if xds_ca is not None else "",
-                ),
+                xds_ca=xds_ca,
+                installation=_installation(release_namespace, cluster_domain, namespace_selector),
                 kubeconfig=kubeconfig,
                 lease_seconds=lease_seconds,
                 log_level=log_level,

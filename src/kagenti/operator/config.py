@@ -1,6 +1,7 @@
 """What one operator process is told when it starts; decides nothing and reads no environment."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal
 
 from kagenti import errors
@@ -15,9 +16,10 @@ _LONGEST_IDENTITY: Final = 253  # a Lease's holderIdentity is a pod's name here
 class OperatorConfig:
     """Settings of the operator process; the chart gives them as flags of ``kagenti operator``.
 
-    ``identity`` is the pod's name: who holds the Lease. ``mode`` and ``installation`` are the webhook's own: what it would
-    make of a pod is computed with them. ``status_port`` serves health and metrics; 0 takes a free one. ``lease_seconds``
-    is how long a dead leader is waited for. ``kubeconfig`` empty means in-cluster, else the usual search.
+    ``identity`` is the pod's name: who holds the Lease. ``mode``, ``installation`` and ``xds_ca`` (PEM, watched) are the
+    webhook's own: what it would make of a pod is computed with them. ``status_port`` serves health and metrics; 0 takes a
+    free one. ``lease_seconds`` is how long a dead leader is waited for. ``kubeconfig`` empty means in-cluster, else the
+    usual search.
 
     Raises:
         UsageError: The identity is empty or too long, or the lease too short to be renewed.
@@ -28,6 +30,7 @@ class OperatorConfig:
     host: str = "0.0.0.0"  # noqa: S104  # probes come to the pod's address, which is not known here
     status_port: int = 15013
     installation: Installation = field(default_factory=Installation)
+    xds_ca: Path | None = None
     kubeconfig: str = ""
     lease_seconds: int = 8
     log_level: str = "INFO"

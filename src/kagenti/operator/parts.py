@@ -4,11 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import orjson
 
-from kagenti import errors
+from kagenti import errors, tls
 from kagenti.core import workload
 from kagenti.core.admission.desk import Desk
 from kagenti.core.admission.evaluate import Context
@@ -18,6 +19,7 @@ from kagenti.core.settings import Resolver
 from kagenti.core.store import Store
 from kagenti.kube import (
     AGENT_CARDS,
+    AnyFeed,
     Feed,
     FeedState,
     KubeClient,
@@ -35,7 +37,6 @@ from kagenti.operator.lease import Lease
 from kagenti.operator.metrics import Metrics, Readings
 from kagenti.operator.pods import OBSERVED_PODS, ObservedPod
 from kagenti.operator.population import Population
-from kagenti.operator.process import Feed as AnyFeed
 from kagenti.operator.process import Part, Process
 from kagenti.operator.queue import Queue
 from kagenti.operator.reconciler import Reconciler
@@ -49,6 +50,7 @@ OURS: Final = ("AgentRuntime", "AgentRuntimeConfig", "AgentRuntimeClusterConfig"
 """Kinds that kopf watches, AgentCards besides."""
 _XDS: Final = "kagenti-xds-"
 """How the names of the xDS server's pods begin."""
+_CA_POLL: Final = 1.0  # seconds between two looks at the CA's file, as in the webhook
 _CRD_POLL: Final = 2.0  # seconds between two looks whether the CRDs are there
 
 
@@ -83,6 +85,9 @@ class Parts:
             user_agent=agent(config),
             logger=logger,
         )
+        self.authorities = None
+        if config.xds_ca is not None:
+            self.authorities = tls.Authorities(config.xds_ca, what="the xDS server's ca.crt", report=logger.error)
         self.desk = Desk(self.catalogue, self.layers, self._context())
         self.metrics = Metrics(self._readings())
         self.reconciler = self._reconciler()
@@ -132,7 +137,19 @@ class Parts:
             cluster_domain=self.config.installation.cluster_domain,
             is_namespace=lambda name: self.catalogue.namespace_labels(name) is not None,
         )
-        return Context(mode=self.config.mode, installation=self.config.installation, resolver=resolver)
+        pem = self.authorities.pem if self.authorities is not None else ""
+        installation = replace(self.config.installation, xds_authority=pem)
+        return Context(mode=self.config.mode, installation=installation, resolver=resolver)
+
+    async def _watch_authority(self) -> None:
+        """Compares pods with what the webhook makes of them since the xDS server's CA has changed."""
+        while True:
+            await asyncio.sleep(_CA_POLL)
+            if self.authorities is not None and self.authorities.reload():
+                self.reconciler.desk = replace(self.desk, context=self._context())
+                self.logger.info("CA of the xDS server reloaded; pods that carry the old one are stale")
+                for stored in self.routes.everything():
+                    self.routes.mark(stored)
 
     def _reconciler(self) -> Reconciler:
         return Reconciler(

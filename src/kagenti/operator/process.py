@@ -10,12 +10,12 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import orjson
 
 from kagenti import pages
-from kagenti.kube import FeedState
+from kagenti.kube import AnyFeed, FeedState
 from kagenti.operator.config import OperatorConfig
 from kagenti.operator.lease import Lease
 from kagenti.pages import JSON_TYPE, TEXT_TYPE, Page
@@ -27,23 +27,6 @@ _STARTED: Final = 120.0  # seconds that a full list may take; a cluster without 
 
 Part = tuple[str, Callable[[], Coroutine[Any, Any, None]]]  # Any: what a coroutine yields and is sent
 """Name of a task, and what it runs: never returns but by cancellation."""
-
-
-class Feed(Protocol):
-    """One cache and what keeps it fresh."""
-
-    @property
-    def resource(self) -> str:
-        """Plural resource, for metrics."""
-
-    def missing(self) -> str:
-        """Returns what keeps it from being synced, as one sentence; empty once it is."""
-
-    def state(self) -> FeedState:
-        """Returns its figures."""
-
-    async def run(self) -> None:
-        """Feeds the cache until cancelled; never returns otherwise."""
 
 
 @dataclass(slots=True)
@@ -58,8 +41,8 @@ class Process:
     config: OperatorConfig
     logger: logging.Logger
     lease: Lease
-    standing: Sequence[Feed]
-    leading: Sequence[Feed]
+    standing: Sequence[AnyFeed]
+    leading: Sequence[AnyFeed]
     prerequisite: Callable[[], Coroutine[Any, Any, None]]  # Any: what a coroutine yields and is sent
     watches: Callable[[], Coroutine[Any, Any, None]]  # Any: as above
     parts: Sequence[Part]

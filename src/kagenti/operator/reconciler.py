@@ -61,7 +61,7 @@ class NoRollouts:
 
 
 class Reconciler:
-    """The workers of one process. ``now`` (aware) is the clock, for tests.
+    """The workers of one process; ``desk`` may be replaced. ``now`` (aware) is the clock, for tests.
 
     Args:
         queue: What is due.
@@ -97,7 +97,7 @@ class Reconciler:
         rollouts: Rollouts | None = None,
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
-        self._queue, self._desk, self._catalogue, self._population = queue, desk, catalogue, population
+        self._queue, self.desk, self._catalogue, self._population = queue, desk, catalogue, population
         self._targets, self._routes, self._writer, self._replicas = targets, routes, writer, replicas
         self._census, self._owners, self._lag = census, owners, lag
         self._logger, self._now = logger, now
@@ -107,7 +107,7 @@ class Reconciler:
 
     @property
     def _layers(self) -> LayerCache:
-        return self._desk.layers
+        return self.desk.layers
 
     async def run(self) -> None:
         """Works until cancelled; the caches have had their first full lists."""
@@ -214,7 +214,7 @@ class Reconciler:
             cluster=view.cluster_config(),
             namespace=view.namespace_config(namespace),
             namespace_labels=view.namespace_labels(namespace) or {},
-            coverage=self._desk.coverage(namespace),
+            coverage=self.desk.coverage(namespace),
         )
 
     def _pods(self, workload: WorkloadRef) -> tuple[ObservedPod, ...]:
@@ -230,7 +230,7 @@ class Reconciler:
             status=reconcile.status_of(stored.status),
             usage=self._routes.usage.of(stored.namespace),
         )
-        return reconcile.plan_config(facts, self._desk, self._tools())
+        return reconcile.plan_config(facts, self.desk, self._tools())
 
     def _count(self, workload: WorkloadRef) -> None:
         """Counts the pods of a workload that no AgentRuntime targets, for metrics."""
@@ -251,4 +251,4 @@ class Reconciler:
             await self._writer.conclude(stored, word)
 
     def _tools(self) -> Tools:
-        return Tools(self._layers, self._desk.context, self._now(), self._verdicts)
+        return Tools(self._layers, self.desk.context, self._now(), self._verdicts)

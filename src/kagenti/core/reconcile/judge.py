@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import functools
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -36,6 +37,10 @@ _CONFIG_HASH: Final = pointer("metadata", "annotations", wellknown.CONFIG_HASH_A
 # What differs between pods that are built alike, or between versions that build alike.
 _CIRCUMSTANCES: Final = ("liveRevision", "trigger", "version")
 _TYPE: Final = "type"
+_AUTHORITY: Final = "xdsAuthority"
+_BOOTSTRAP: Final = pointer("metadata", "annotations", wellknown.ENVOY_CONFIG_ANNOTATION)
+# A certificate in PEM, as JSON or YAML write its line ends.
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----(?:\\n|\s)*", re.DOTALL)
 _FOREIGN: Final = (FOREIGN_INTERCEPTOR, RESERVED_NAME)
 
 
@@ -135,24 +140,24 @@ class _Case:
 
 def _with_receipt(case: _Case) -> Judged:
     made = case.made
-    if made.injection is not None and _as_is(case.recorded, made.patch):
+    if made.injection is not None and not _telling(case, made.patch):
         return _judged(made, "current")
     difference = _tampered(case)
     if difference:
         return _judged(made, "tampered", message=f"{difference} is not as its receipt says")
     fields = _behind(case)
-    if fields or not made.decision.injects or (case.same_version and not _as_is(case.recorded, made.patch)):
+    if fields or not made.decision.injects or (case.same_version and _telling(case, made.patch)):
         return _judged(made, "stale", fields=fields)
     return _judged(made, "current")
 
 
-def _as_is(recorded: Mapping[str, JSON], operations: Sequence[JSON]) -> bool:
-    """Whether injecting again would change nothing but the circumstances in the receipt."""
-    if not operations:
-        return True
-    if len(operations) != 1 or operations[0]["path"] != _RECEIPT or "value" not in operations[0]:
-        return False
-    return bool(_content(orjson.loads(operations[0]["value"])) == _content(recorded))
+def _telling(case: _Case, operations: Sequence[JSON]) -> list[JSON]:
+    """Returns what injecting again would change besides the circumstances that the receipt records."""
+    found = [operation for operation in operations if operation["path"] != _RECEIPT]
+    written = next((operation.get("value") for operation in operations if operation["path"] == _RECEIPT), None)
+    if written is not None and _content(orjson.loads(written)) != _content(case.recorded):
+        found += [operation for operation in operations if operation["path"] == _RECEIPT]
+    return found
 
 
 def _content(receipt: Mapping[str, JSON]) -> JSON:
@@ -169,7 +174,17 @@ def _behind(case: _Case) -> tuple[str, ...]:
     label = pointer("metadata", "labels", wellknown.TYPE_LABEL)
     if any(operation["path"] == label for operation in case.made.patch):
         paths.append(_TYPE)
+    if any(_certificates_alone(case, operation) for operation in case.made.patch):
+        paths.append(_AUTHORITY)
     return tuple(paths)
+
+
+def _certificates_alone(case: _Case, operation: JSON) -> bool:
+    """Whether an operation would give the pod another CA of the xDS server, and change nothing else of that file."""
+    if operation["path"] != _BOOTSTRAP or "value" not in operation:
+        return False
+    found = case.subject.annotations.get(wellknown.ENVOY_CONFIG_ANNOTATION, "")
+    return bool(_CERTIFICATE.sub("", operation["value"]) == _CERTIFICATE.sub("", found))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -211,9 +226,19 @@ def _rebuilt_otherwise(case: _Case) -> str:
     labels = case.recorded.get("labels") or ()
     given = subject.labels.get(wellknown.TYPE_LABEL, "") if wellknown.TYPE_LABEL in labels else ""
     made = inject.inject(subject, built, settings=own, stamp=stamp, type_from_runtime=given)
-    if isinstance(made, inject.Refusal) or _as_is(case.recorded, made.operations):
+    if isinstance(made, inject.Refusal):
         return ""
-    return _part(made.operations)
+    # The CA is the installation's, and may have changed since; the file is as it was written then (its hash was right).
+    telling = [found for found in _telling(case, made.operations) if not _certificates_alone(case, found)]
+    if len(telling) < len(_telling(case, made.operations)):
+        telling = [found for found in telling if found["path"] != _RECEIPT or not _files_alone(case, found)]
+    return _part(telling) if telling else ""
+
+
+def _files_alone(case: _Case, operation: JSON) -> bool:
+    """Whether the receipt would change in the hashes of files only."""
+    written, recorded = _content(orjson.loads(operation["value"])), _content(case.recorded)
+    return bool({**written, "files": None} == {**recorded, "files": None})
 
 
 def _as_recorded(today: ResolvedSettings, restart: Mapping[str, JSON]) -> ResolvedSettings:

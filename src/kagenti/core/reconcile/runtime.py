@@ -142,7 +142,7 @@ def judged_pods(
     if owner is None:
         return {}
     labels = tuple(sorted(around.namespace_labels.items()))
-    given = Given(sources, resolved, (owner, labels, around.coverage, proof))
+    given = Given(sources, resolved, (owner, labels, around.coverage, proof, tools.context.installation))
     found = {}
     for pod in pods:
         look = functools.partial(_judge, pod, owner, sources, around, tools, proof)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -93,6 +94,32 @@ def test_another_version_of_kagenti_alone_makes_no_pod_stale() -> None:
     old, new = World(), World()
     raw = changed(old.injected(), lambda pod: receipt(pod, version="0.0.9"))
     assert judged(new, raw).state == "current"
+
+
+def with_authority(pem: str) -> World:
+    """A world whose xDS server has that CA."""
+    base = cluster.context()
+    return World(context=replace(base, installation=replace(base.installation, xds_authority=pem)))
+
+
+OLD, NEW = (f"-----BEGIN CERTIFICATE-----\n{what}\n-----END CERTIFICATE-----\n" for what in ("b2xk", "bmV3"))
+
+
+def test_another_ca_of_the_xds_server_makes_pods_stale_and_not_tampered_with() -> None:
+    """They were made right, and will not trust the server's next certificate."""
+    found = judged(with_authority(NEW), with_authority(OLD).injected())
+    assert (found.state, found.fields) == ("stale", ("xdsAuthority",))
+
+
+def test_a_ca_that_somebody_put_into_a_pod_is_tampering() -> None:
+    """The receipt has the hash of the file as it was written."""
+    world = with_authority(OLD)
+    files = "config.kagenti.io/envoy.yaml"
+
+    def swapped(raw: JSON) -> None:
+        raw["metadata"]["annotations"][files] = raw["metadata"]["annotations"][files].replace("b2xk", "ZXZpbA")
+
+    assert judged(world, changed(world.injected(), swapped)).state == "tampered"
 
 
 def receipt(raw: JSON, **changes: JSON) -> None:
