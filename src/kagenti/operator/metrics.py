@@ -11,15 +11,15 @@ from typing import Final
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kagenti.core.reconcile.judge import State
+from kagenti.histogram import Histogram
 from kagenti.kube import FeedState
 from kagenti.operator.pods import ObservedPod
 
@@ -49,19 +49,8 @@ class Metrics:
 
     def __init__(self, readings: Readings) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(readings))
-        self._ready = Histogram(
-            "kagenti_pod_ready_seconds",
-            "From the creation of an injected pod to its being Ready.",
-            registry=self._registry,
-            buckets=_READY_BUCKETS,
-        )
-        self._propagation = Histogram(
-            "kagenti_propagation_seconds",
-            "From a change of an AgentRuntime's revision to its acknowledgement by every proxy, as status shows it.",
-            registry=self._registry,
-            buckets=_PROPAGATION_BUCKETS,
-        )
+        self._ready, self._propagation = Histogram(_READY_BUCKETS), Histogram(_PROPAGATION_BUCKETS)
+        self._registry.register(_Collector(readings, ready=self._ready, propagation=self._propagation))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
 
@@ -87,8 +76,8 @@ class Metrics:
 class _Collector(Collector):
     """Reads the parts at scrape time."""
 
-    def __init__(self, readings: Readings) -> None:
-        self._readings = readings
+    def __init__(self, readings: Readings, *, ready: Histogram, propagation: Histogram) -> None:
+        self._readings, self._ready, self._propagation = readings, ready, propagation
 
     def collect(self) -> Iterable[Metric]:
         """Yields the families."""
@@ -115,6 +104,14 @@ class _Collector(Collector):
                 family.add_metric([value], number)
             yield family
         yield CounterMetricFamily("kagenti_operator_owner_reads", "Reads of owners of pods.", value=read.owner_reads())
+        yield _histogram(
+            "kagenti_pod_ready_seconds", "From the creation of an injected pod to its being Ready.", self._ready
+        )
+        yield _histogram(
+            "kagenti_propagation_seconds",
+            "From a change of an AgentRuntime's live revision to its acknowledgement by every proxy, as status shows it.",
+            self._propagation,
+        )
         yield from self._feeds()
 
     def _workloads(self) -> Metric:
@@ -150,3 +147,7 @@ def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Met
     for value, number in values.items():
         family.add_metric([value], number)
     return family
+
+
+def _histogram(name: str, text: str, found: Histogram) -> Metric:
+    return HistogramMetricFamily(name, text, buckets=found.buckets(), sum_value=found.total)

@@ -5,6 +5,7 @@ import datetime
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 
 from kagenti import errors
@@ -14,6 +15,8 @@ from kagenti.kube import StoredObject
 from kagenti.operator.census import Census
 from kagenti.operator.keys import ObjectKey
 from kagenti.operator.lag import Lag
+from kagenti.operator.metrics import Metrics, Readings
+from kagenti.operator.pods import ObservedPod
 from kagenti.operator.status import StatusWriter
 
 JSON = Any  # a manifest
@@ -141,3 +144,20 @@ def test_only_changes_that_were_seen_to_come_are_timed() -> None:
     lag.note(key, "b", acknowledged=True)
     lag.note(key, "b", acknowledged=True)
     assert seen == [10.0]
+
+
+def test_the_time_to_ready_is_taken_of_injected_pods_that_were_seen_to_become_ready() -> None:
+    """Not of bare ones, and not of those that were ready when we came."""
+    metrics = Metrics(Readings(lambda: True, dict, dict, dict, lambda: 3, dict, dict, dict, lambda: 0))
+    before = ObservedPod("n", "a", "u", "1", created="2026-11-26T12:00:00Z", receipted=True)
+    after = msgspec.structs.replace(before, is_ready=True, ready_at="2026-11-26T12:00:07Z")
+    metrics.pod_changed(before, after)
+    metrics.pod_changed(None, after)
+    metrics.pod_changed(
+        msgspec.structs.replace(before, receipted=False), msgspec.structs.replace(after, receipted=False)
+    )
+    text = metrics.render().decode()
+    assert "kagenti_pod_ready_seconds_count 1.0" in text
+    assert "kagenti_pod_ready_seconds_sum 7.0" in text
+    assert "kagenti_operator_queue 3.0" in text
+    assert 'kagenti_pods{state="tampered"} 0.0' in text
