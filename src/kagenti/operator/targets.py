@@ -133,7 +133,7 @@ class Targets:
     def settled(self, kind: GroupKind) -> bool:
         """Whether it is known by now what can be known of a kind."""
         watch = self._watches.get(kind)
-        if kind == _POD or validation.target_kind(WorkloadRef(*kind, "", "")):
+        if kind not in self._wanted:  # pods, what has no pods, and what there is no room for
             return True
         return watch is not None and (watch.state()[0] or bool(watch.problem or watch.why) or watch.exists is False)
 
@@ -144,7 +144,7 @@ class Targets:
             return self._pods(target.namespace, target.name)
         watch = self._watches.get(kind)
         if watch is None:
-            return Target("unread", f"{target.kind} has not been looked up yet")
+            return Target("unread", f"{target.kind} is not watched: AgentRuntimes name more than {MOST_KINDS} kinds")
         if watch.exists is False or _UNKNOWN in watch.problem:
             return Target("missing", f"the cluster has no kind {target.kind} in group {target.group or 'core'}")
         if _FORBIDDEN in watch.problem:
