@@ -26,7 +26,8 @@ class Operator:
         kubeconfig = installation.plane.service_account_kubeconfig(RELEASE_NAMESPACE, "kagenti-operator")
         self._command = [sys.executable, "-m", "kagenti", "operator", "--identity", identity, "--host", "127.0.0.1"]
         self._command += ["--status-port", str(self.status_port), "--release-namespace", RELEASE_NAMESPACE]
-        self._command += ["--trigger-mode", installation.options.mode, "--kubeconfig", str(kubeconfig)]
+        self._command += ["--trigger-mode", installation.options.mode, "--target", installation.options.target]
+        self._command += ["--kubeconfig", str(kubeconfig)]
         self._command += ["--xds-ca", str(installation.folder / "xds-ca.crt"), "--lease-seconds", str(lease_seconds)]
         self.process: Process | None = None
 

@@ -254,6 +254,7 @@ def xds(
 def operator(
     identity: Annotated[str, typer.Option(envvar="POD_NAME", help="Who holds the Lease: the pod's name.")],
     trigger_mode: Annotated[Mode, typer.Option(envvar="KAGENTI_TRIGGER_MODE")] = Mode.both,
+    target: Annotated[Target, typer.Option(envvar="KAGENTI_TARGET")] = Target.pods,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104  # probes come to the pod
     status_port: Annotated[int, typer.Option(help="Port for health and metrics.")] = 15013,
     release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
@@ -274,6 +275,7 @@ def operator(
             config.OperatorConfig(
                 identity=identity,
                 mode=trigger_mode.value,
+                target=target.value,
                 host=host,
                 status_port=status_port,
                 xds_ca=xds_ca,

@@ -8,6 +8,7 @@ from kagenti import errors
 from kagenti.core.installation import Installation
 
 Mode = Literal["label", "cr", "both"]
+Target = Literal["pods", "workloads"]
 
 _LONGEST_IDENTITY: Final = 253  # a Lease's holderIdentity is a pod's name here
 
@@ -16,8 +17,8 @@ _LONGEST_IDENTITY: Final = 253  # a Lease's holderIdentity is a pod's name here
 class OperatorConfig:
     """Settings of the operator process; the chart gives them as flags of ``kagenti operator``.
 
-    ``identity`` is the pod's name: who holds the Lease. ``mode``, ``installation`` and ``xds_ca`` (PEM, watched) are the
-    webhook's own: what it would make of a pod is computed with them. ``status_port`` serves health and metrics; 0 takes a
+    ``identity`` is the pod's name: who holds the Lease. ``mode``, ``target``, ``installation`` and ``xds_ca`` (PEM, watched)
+    are the webhook's own: what it would make of a pod is computed with them. ``status_port`` serves health and metrics; 0 takes a
     free one. ``lease_seconds`` is how long a dead leader is waited for. ``kubeconfig`` empty means in-cluster, else the
     usual search.
 
@@ -27,6 +28,7 @@ class OperatorConfig:
 
     identity: str
     mode: Mode = "both"
+    target: Target = "pods"
     host: str = "0.0.0.0"  # noqa: S104  # probes come to the pod's address, which is not known here
     status_port: int = 15013
     installation: Installation = field(default_factory=Installation)

@@ -165,6 +165,7 @@ class Parts:
             owners=self.owners,
             lag=Lag(self.metrics.propagated),
             logger=self.logger,
+            by_workload=self.config.target == "workloads",
         )
 
     def _concerned(self, namespace: str) -> bool:

@@ -110,13 +110,14 @@ class Usage:
 class Tools:
     """What every plan of one process needs besides facts: parsed layers, the context of evaluations, the clock (aware).
 
-    ``verdicts`` remembers what was found of pods.
+    ``verdicts`` remembers what was found of pods; ``by_workload`` says that templates are injected, not pods.
     """
 
     layers: LayerCache
     context: Context
     now: datetime.datetime
     verdicts: Verdicts = field(default_factory=Verdicts)
+    by_workload: bool = False
 
     @property
     def time(self) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import orjson
 
@@ -23,7 +23,7 @@ from kagenti.core.inject.refusal import FOREIGN_INTERCEPTOR, INTERCEPTION_NOT_EN
 from kagenti.core.layers import Sources
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.settings.pod import for_pod
-from kagenti.core.trigger import Coverage, OwnerProof, reasons
+from kagenti.core.trigger import Coverage, OwnerProof, Trigger, reasons
 from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
 
@@ -77,6 +77,7 @@ def judge(
     coverage: Coverage,
     now: datetime.datetime,
     proof: OwnerProof | None = None,
+    by_workload: bool = False,
 ) -> Judged:
     """Returns what one running pod is.
 
@@ -88,7 +89,9 @@ def judge(
         coverage: How the webhook's entries cover the namespace.
         now: The clock, aware; nothing of the result depends on it.
         proof: What was found of the owner where an exemption hangs on it.
+        by_workload: Whether templates are injected, not pods: then what triggered a pod need not stand on it.
     """
+    recorded = receipts.read(subject)
     made = evaluate(
         subject,
         sources=sources,
@@ -96,14 +99,19 @@ def judge(
         namespace_labels=namespace_labels,
         now=now,
         coverage=coverage,
+        again=_trigger(recorded) if by_workload else None,
         proof=proof,
     )
-    recorded = receipts.read(subject)
     if recorded is None:
         return _without_receipt(made)
     if not recorded:
         return _judged(made, "tampered", message="its receipt is not JSON")
     return _with_receipt(_Case(subject, recorded, made, sources, context))
+
+
+def _trigger(recorded: Mapping[str, JSON] | None) -> Trigger | None:
+    found = recorded.get("trigger") if recorded else None
+    return next((known for known in get_args(Trigger) if known == found), None)
 
 
 def _without_receipt(made: Evaluation) -> Judged:

@@ -161,6 +161,7 @@ def _judge(
         coverage=around.coverage,
         now=tools.now,
         proof=proof,
+        by_workload=tools.by_workload,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from kagenti.core import reconcile
 from kagenti.core.reconcile.judge import Judged
 from tests.unit.core.admission import cluster
 from tests.unit.core.reconcile.given import ENABLED, RECEIPT, Pod, World, runtime
@@ -226,11 +227,19 @@ def test_a_verdict_is_asked_for_once_while_nothing_changes() -> None:
     world = World()
     pod = Pod(world.injected())
     tools = world.tools()
-    from kagenti.core import reconcile
-
     first = reconcile.plan_runtime(world.facts(pod), tools).judged
     again = reconcile.plan_runtime(world.facts(pod), tools).judged
     assert first["uid-1"] is again["uid-1"]
     world.namespace = cluster.stored("team1", **REALM)
     later = reconcile.plan_runtime(world.facts(pod), tools).judged
     assert later["uid-1"].state == "stale"
+
+
+def test_a_pod_of_an_injected_template_is_current_without_a_trigger_of_its_own() -> None:
+    """Target workloads: the label stands on the workload's own metadata, where its pods do not see it."""
+    world = World(context=cluster.context("label"))
+    raw = world.injected(cluster.pod(labels=ENABLED))
+    del raw["metadata"]["labels"]["kagenti.io/inject"]
+    plan = reconcile.plan_runtime(world.facts(Pod(raw)), replace(world.tools(), by_workload=True))
+    assert plan.judged["uid-1"].state == "current"
+    assert world.plan(Pod(raw)).judged["uid-1"].state == "stale"
