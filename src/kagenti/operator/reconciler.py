@@ -156,7 +156,7 @@ class Reconciler:
         else:
             plan = self._plan_config(stored)
         if plan.status is not None:
-            await self._writer.write(stored, plan.status)
+            self._routes.wrote(key, await self._writer.write(stored, plan.status))
             self.outcomes["written"] += 1
             self._writer.tell(stored, plan.events)
         else:

@@ -23,6 +23,7 @@ class Routes:
         self._queue, self._catalogue, self._population, self._targets = queue, catalogue, population, targets
         self.usage = UsageCounts(self._in_use)
         self._kinds: dict[GroupKind, int] = {}
+        self._echoes: dict[ObjectKey, str] = {}
         catalogue.on_spec(self._object_changed)
         for name in (RUNTIME, NAMESPACE, CLUSTER):
             catalogue.stores[name].on_change(self._status_changed)
@@ -38,6 +39,10 @@ class Routes:
         """Returns every object whose status the operator writes."""
         for name in (RUNTIME, NAMESPACE, CLUSTER):
             yield from self._catalogue.stores[name].values()
+
+    def wrote(self, key: ObjectKey, version: str) -> None:
+        """Notes that we gave an object that resourceVersion: the event about it is no news."""
+        self._echoes[key] = version
 
     def mark(self, stored: StoredObject | None) -> None:
         """Has an object looked at soon; None is nothing."""
@@ -64,6 +69,7 @@ class Routes:
             self.mark(new)
         elif new is None and either.kind != "Namespace":
             self._queue.forget(key_of(either))
+            self._echoes.pop(key_of(either), None)
 
     def _runtime_changed(self, old: StoredObject | None, new: StoredObject | None) -> None:
         targets = {found.target for found in (old, new) if found is not None and found.target is not None}
@@ -90,7 +96,12 @@ class Routes:
             self._kinds.pop(kind, None)
 
     def _status_changed(self, old: StoredObject | None, new: StoredObject | None) -> None:
-        if old is not None and new is not None and old.status != new.status:
+        if old is None or new is None or old.status == new.status:
+            return
+        key = key_of(new)
+        if self._echoes.get(key) == new.resource_version:
+            del self._echoes[key]
+        else:
             self.mark(new)
 
     def _below(self, namespace: str | None) -> None:

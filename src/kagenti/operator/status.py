@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
+import msgspec
+
 from kagenti import errors
 from kagenti.core import propagation
 from kagenti.core.reconcile import Event
@@ -55,10 +57,14 @@ class StatusWriter:
         self.writes: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
 
-    async def write(self, stored: StoredObject, status: JSON) -> None:
-        """Makes that status the whole of what the operator says of an object; raises ClusterError."""
-        await self._apply(stored, status, manager=MANAGER)
+    async def write(self, stored: StoredObject, status: JSON) -> str:
+        """Makes that status the whole of what the operator says of an object; raises ClusterError.
+
+        Returns the resourceVersion that it has afterwards: the event that carries it is our own echo.
+        """
+        answer = await self._apply(stored, status, manager=MANAGER)
         self.writes["applied"] += 1
+        return _version(answer)
 
     async def prune(self, stored: StoredObject, replica: str) -> None:
         """Takes the entry of an xDS replica away that no longer exists, in its name; raises ClusterError."""
@@ -120,11 +126,30 @@ class StatusWriter:
             },
         }
 
-    async def _apply(self, stored: StoredObject, status: JSON, *, manager: str) -> None:
+    async def _apply(self, stored: StoredObject, status: JSON, *, manager: str) -> bytes:
         metadata = {"name": stored.name, "uid": stored.uid}
         metadata |= {"namespace": stored.namespace} if stored.namespace else {}
         manifest = {"apiVersion": wellknown.API_VERSION, "kind": stored.kind, "metadata": metadata, "status": status}
-        await self._client.apply(_path(stored), manifest, manager=manager, timeout=_BUDGET)
+        return await self._client.apply(_path(stored), manifest, manager=manager, timeout=_BUDGET)
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+
+
+class _Written(msgspec.Struct):
+    metadata: _Metadata
+
+
+_written = msgspec.json.Decoder(_Written)
+
+
+def _version(answer: bytes) -> str:
+    """Returns the resourceVersion of an object; empty for an answer that is none, which then is not known again."""
+    try:
+        return _written.decode(answer).metadata.resource_version
+    except msgspec.DecodeError:
+        return ""
 
 
 def _path(stored: StoredObject) -> str:

@@ -152,8 +152,17 @@ def test_a_change_marks_what_it_concerns_and_nothing_else(
 
 
 def test_a_status_that_somebody_wrote_marks_its_object_alone(house: House) -> None:
-    """Our own echo, an entry of an xDS replica, or somebody's hand."""
+    """An entry of an xDS replica, or somebody's hand."""
     house.apply("AgentRuntime", "team1", "weather", target=WEATHER, version="2", status={"phase": "Active"})
+    assert house.marked() == {"AgentRuntime team1/weather"}
+
+
+def test_the_echo_of_our_own_write_is_no_news(house: House) -> None:
+    """Every write would otherwise cost a second look."""
+    house.routes.wrote(ObjectKey("AgentRuntime", "team1", "weather"), "2")
+    house.apply("AgentRuntime", "team1", "weather", target=WEATHER, version="2", status={"phase": "Active"})
+    assert house.marked() == set()
+    house.apply("AgentRuntime", "team1", "weather", target=WEATHER, version="3", status={"phase": "Error"})
     assert house.marked() == {"AgentRuntime team1/weather"}
 
 

@@ -36,7 +36,7 @@ class Client:
 
     async def apply(self, path: str, manifest: JSON, *, manager: str, timeout: float) -> bytes:
         self.applied.append((path, manifest, manager))
-        return b"{}"
+        return b'{"metadata":{"resourceVersion":"8"}}'
 
     async def post(self, path: str, body: JSON, *, timeout: float) -> bytes:
         if self.refuses:
@@ -70,7 +70,7 @@ async def test_a_status_is_applied_to_exactly_that_object(
     stored: StoredObject, path: str, writer: StatusWriter, client: Client
 ) -> None:
     """Another object of the same name, made meanwhile, is not meant."""
-    await writer.write(stored, {"phase": "Active"})
+    assert await writer.write(stored, {"phase": "Active"}) == "8"
     ((where, manifest, manager),) = client.applied
     assert where == f"/apis/kagenti.io/v1alpha1/{path}"
     assert manifest["metadata"]["uid"] == stored.uid

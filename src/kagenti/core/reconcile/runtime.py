@@ -151,7 +151,13 @@ def judged_pods(
 
 
 def _judge(
-    pod: Pod, owner: WorkloadRef, sources: Sources, around: Surroundings, tools: Tools, proof: OwnerProof | None
+    pod: Pod,
+    owner: WorkloadRef,
+    sources: Sources,
+    around: Surroundings,
+    tools: Tools,
+    proof: OwnerProof | None,
+    sound: bool,  # noqa: FBT001  # what Verdicts tells has no name
 ) -> Judged:
     return judge(
         Subject(owner, pod.manifest()),
@@ -162,6 +168,7 @@ def _judge(
         now=tools.now,
         proof=proof,
         by_workload=tools.by_workload,
+        sound=sound,
     )
 
 

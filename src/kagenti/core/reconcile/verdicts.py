@@ -49,12 +49,16 @@ class Verdicts:
     def __len__(self) -> int:
         return len(self._known)
 
-    def of(self, uid: str, packed: Hashable, given: Given, judge: Callable[[], Judged]) -> Judged:
-        """Returns what ``judge`` returns for a pod, asking it only where something is another than before."""
+    def of(self, uid: str, packed: Hashable, given: Given, judge: Callable[[bool], Judged]) -> Judged:
+        """Returns what ``judge`` returns for a pod, asking it only where something is another than before.
+
+        ``judge`` is told whether this very pod has been found to be as its receipt says, which no layer changes.
+        """
         known = self._known.get(uid)
-        if known is not None and known[0] == packed and known[1].holds(given):
+        same = known is not None and known[0] == packed
+        if known is not None and same and known[1].holds(given):
             return known[2]
-        found = judge()
+        found = judge(known is not None and same and known[2].injected)
         self._known.pop(uid, None)
         self._known[uid] = (packed, given, found)
         if len(self._known) > self._room:

@@ -243,3 +243,15 @@ def test_a_pod_of_an_injected_template_is_current_without_a_trigger_of_its_own()
     plan = reconcile.plan_runtime(world.facts(Pod(raw)), replace(world.tools(), by_workload=True))
     assert plan.judged["uid-1"].state == "current"
     assert world.plan(Pod(raw)).judged["uid-1"].state == "stale"
+
+
+def test_a_pod_that_changed_after_it_was_found_sound_is_looked_at_anew() -> None:
+    """Soundness is remembered of exactly that pod."""
+    world = World()
+    raw = world.injected()
+    tools = world.tools()
+    assert reconcile.plan_runtime(world.facts(Pod(raw)), tools).judged["uid-1"].state == "current"
+    world.namespace = cluster.stored("team1", **REALM)
+    broken = changed(raw, no_envoy)
+    assert reconcile.plan_runtime(world.facts(Pod(broken)), tools).judged["uid-1"].state == "tampered"
+    assert reconcile.plan_runtime(world.facts(Pod(raw)), tools).judged["uid-1"].state == "stale"
