@@ -3,6 +3,7 @@
 import datetime
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +48,8 @@ def verdict(figures: list[Figure]) -> str:
     return text + (f" Not held: {'; '.join(missed)}." if missed else "")
 
 
-def table(figures: list[Figure]) -> str:
-    """Returns the figures as Markdown, with the verdict and the conditions."""
+def table(figures: list[Figure], conditions: str) -> str:
+    """Returns the figures as Markdown, with the verdict and the conditions: when, where, and what shared the machine."""
     words = {True: "yes", False: "**no**", None: "–"}
     lines = [verdict(figures), "", "| Figure | Measured | Target | Held | Against |", "|---|---|---|---|---|"]
     lines += [
@@ -56,11 +57,8 @@ def table(figures: list[Figure]) -> str:
         for figure in figures
     ]
     when = datetime.datetime.now(datetime.UTC).date()
-    lines += [
-        "",
-        f"Measured {when} by `make bench` on {os.cpu_count()} shared cores, CPython {platform.python_version()}; API server, "
-        "etcd, webhook and load on the same machine, so that latency under many callers is mostly waiting for a core.",
-    ]
+    where = f"{os.cpu_count()} shared cores, CPython {platform.python_version()}"
+    lines += ["", f"Measured {when} by `make bench` on {where}; {conditions}"]
     return "\n".join(lines) + "\n"
 
 
@@ -81,12 +79,15 @@ def plot(points: list[Point]) -> None:
     figure.savefig(OUTPUT / "admission.png", dpi=110)
 
 
-def publish(text: str) -> None:
-    """Writes the table to docs/figures and into the README between its marks."""
+def publish(name: str, text: str, *, picture: str, pages: Sequence[str] = ("README.md",)) -> None:
+    """Writes the table to docs/figures and, with its plot, into each page between the marks of that name."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    (OUTPUT / "admission.md").write_text(text)
-    readme = ROOT / "README.md"
-    head, _, rest = readme.read_text().partition("<!-- figures:begin -->")
-    _, _, tail = rest.partition("<!-- figures:end -->")
-    picture = "\n![admission over the number of AgentRuntimes](docs/figures/admission.png)\n"
-    readme.write_text(f"{head}<!-- figures:begin -->\n{text}{picture}<!-- figures:end -->{tail}")
+    (OUTPUT / f"{name}.md").write_text(text)
+    begin, end = f"<!-- figures:{name}:begin -->\n", f"<!-- figures:{name}:end -->"
+    for page in map(ROOT.joinpath, pages):
+        head, found, rest = page.read_text().partition(begin)
+        if not found:
+            raise RuntimeError(f"{page} has no line {begin.strip()!r} after which the figures are to stand")
+        _, _, tail = rest.partition(end)
+        plot = os.path.relpath(OUTPUT / f"{name}.png", page.parent)
+        page.write_text(f"{head}{begin}{text}\n![{picture}]({plot})\n{end}{tail}")

@@ -41,27 +41,28 @@ def load(installed: Installed, body: bytes, *, callers: int, seconds: float = 4.
         Path(paths["authority"]).write_bytes(installed.webhook.authority_pem)
         Path(paths["body"]).write_bytes(body)
         options = {**paths, "port": installed.webhook.port, "callers": callers, "seconds": seconds}
-        before = processor_seconds(installed)
+        before = processor_seconds(webhook_pid(installed))
         command = [sys.executable, str(ROOT / "bench" / "load.py"), orjson.dumps(options).decode()]
         done = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
-        spent = processor_seconds(installed) - before
+        spent = processor_seconds(webhook_pid(installed)) - before
     seen = orjson.loads(done.stdout)
     return seen, spent / len(seen)
 
 
-def processor_seconds(installed: Installed) -> float:
-    """Returns user and system seconds of the webhook process."""
-    fields = Path(f"/proc/{_pid(installed)}/stat").read_text().rpartition(")")[2].split()
+def processor_seconds(pid: int) -> float:
+    """Returns user and system seconds of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def resident(installed: Installed) -> float:
-    """Returns the webhook's resident memory in MB."""
-    lines = Path(f"/proc/{_pid(installed)}/status").read_text().splitlines()
+def resident(pid: int) -> float:
+    """Returns the resident memory of a process in MB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1000
 
 
-def _pid(installed: Installed) -> int:
+def webhook_pid(installed: Installed) -> int:
+    """Returns the pid of the running webhook."""
     process = installed.webhook.process
     if process is None:
         raise RuntimeError("the webhook does not run")

@@ -10,6 +10,7 @@ from pathlib import Path
 from kagenti.core import delivery, propagation, receipts, selfchecks, validation
 from kagenti.core.admission import advise, desk, evaluate, pods, reach, respond, workloads
 from kagenti.core.inject import refusal
+from kagenti.core.migration import reasons as migration
 from kagenti.core.settings import federated, merge
 from kagenti.core.trigger import reasons
 
@@ -63,6 +64,7 @@ SECTIONS = {
     "Other answers": ANSWERS,
     "Writes of kagenti objects, and advice": OBJECTS,
     "Running proxies": PROXIES,
+    "Migration (`kagenti migrate`)": migration.MEANINGS,
 }
 
 

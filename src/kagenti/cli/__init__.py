@@ -14,6 +14,7 @@ from typing import Annotated, Final
 import typer
 
 from kagenti import __version__, errors
+from kagenti.cli import migrate
 from kagenti.core.installation import Installation
 
 OK, FINDINGS, INPUT_ERROR, CLUSTER_ERROR, DEFECT = 0, 1, 2, 3, 70
@@ -59,6 +60,8 @@ app = typer.Typer(name="kagenti", no_args_is_help=True, add_completion=False, pr
     "Identity, token exchange and observability for AI-agent workloads. "
     "Exit codes: 0 ok, 1 findings, 2 input error, 3 cluster error, 70 defect."
 ))  # fmt: skip
+
+app.add_typer(migrate.app, name="migrate")
 
 Files = Annotated[list[str], typer.Option("--filename", "-f", help="File, or - for standard input; repeatable.")]
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of objects that name none.")]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import msgspec
 import orjson
 from pydantic import BaseModel, ValidationError
 
@@ -93,8 +94,7 @@ class Read:
     type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(msgspec.Struct, frozen=True):
     """The layers above one workload, and what could not be had.
 
     ``runtime_type`` is ``spec.type`` of the AgentRuntime. ``unreadable`` has one finding per object without a valid

@@ -21,6 +21,7 @@ NO_PROXIES: Final = "NoProxies"
 MANAGER: Final = "kagenti-xds"
 """Field manager of the condition; each replica's entry belongs to this, a dash and the replica's name."""
 
+_NOT_ALL: Final = "not every proxy has acknowledged the newest configuration yet"
 _MOST_ERROR: Final = 1024  # characters of lastError in the CRD
 _MOST_QUOTE: Final = 300  # characters of it in a condition
 
@@ -64,6 +65,11 @@ class Counts:
     def connected(self) -> int:
         """Proxies with a stream here."""
         return self.acked + self.rejected + self.pending
+
+    @property
+    def on_the_way(self) -> bool:
+        """Whether some have yet to answer, and nothing but their answers is missing."""
+        return self.pending > 0 and not (self.kept or self.refusal)
 
     @property
     def empty(self) -> bool:
@@ -144,6 +150,11 @@ class Conclusion:
     reason: str
     message: str
 
+    @property
+    def on_the_way(self) -> bool:
+        """Whether nothing but answers is missing, which may come in a moment."""
+        return (self.reason, self.message) == (PENDING, _NOT_ALL)
+
 
 def conclude(entries: Sequence[Mapping[str, JSON]], *, proxies: int, revision: str) -> Conclusion:
     """Returns what all replicas' entries say together.
@@ -167,7 +178,7 @@ def conclude(entries: Sequence[Mapping[str, JSON]], *, proxies: int, revision: s
         return Conclusion("False", NO_REPLICA, "no xDS replica reports a connected proxy")
     if sum(_count(found, "acked") for found in current) >= proxies:
         return Conclusion("True", PROPAGATED, "every proxy acknowledged the configuration")
-    return Conclusion("False", PENDING, quote or "not every proxy has acknowledged the newest configuration yet")
+    return Conclusion("False", PENDING, quote or _NOT_ALL)
 
 
 def connected(entry: Mapping[str, JSON]) -> int:

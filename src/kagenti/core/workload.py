@@ -4,8 +4,9 @@ Reads raw manifests and never changes them; decides nothing about injection.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from kagenti_api.v1alpha1 import wellknown
 
@@ -28,8 +29,7 @@ def group_of(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class WorkloadRef:
+class WorkloadRef(msgspec.Struct, frozen=True):
     """Names the top of an owner chain; the API version is dropped, so that v1 and v1beta1 references meet."""
 
     group: str
@@ -41,8 +41,7 @@ class WorkloadRef:
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerReference:
+class OwnerReference(msgspec.Struct, frozen=True):
     """A controller reference as it stands in metadata."""
 
     api_version: str
@@ -60,8 +59,7 @@ class OwnerReference:
         return WorkloadRef(self.group, self.kind, namespace, self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """What a decision is about: a pod template and the workload that it belongs to.
 
     ``template`` has ``metadata`` and ``spec`` of a pod (for target pods it is the pod itself); raw, not modified.

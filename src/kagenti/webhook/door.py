@@ -14,6 +14,7 @@ from aiohttp import web
 
 from kagenti.webhook.metrics import Metrics
 from kagenti.webhook.quota import Full, Quota, Seat, TooLarge
+from kagenti.webhook.reply import Reply
 
 # The API server gives up after 5 s at the latest; a body that takes longer is of no use to anybody.
 BODY_SECONDS: Final = 10.0
@@ -66,8 +67,9 @@ class Door:
         """Sets the quotas: one for the entries that fail closed, one for the advisory ones."""
         self._quotas = {False: _quota(self.concurrency, 1), True: _quota(self.concurrency, ADVISORY_SHARE)}
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request; raises nothing but cancellation."""
+        response: web.StreamResponse
         try:
             response = await self._answer(request)
         except BadRequest as bad:
@@ -77,7 +79,7 @@ class Door:
             response.force_close()
         return response
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         entry = self.entries.get(request.path)
         if entry is None:
             return self._page(request)
@@ -90,7 +92,7 @@ class Door:
             answer = await self._decided(entry, await self._body(request, seat), quota)
         finally:
             seat.leave()
-        return web.Response(body=answer, headers=_JSON_HEADERS)
+        return Reply(answer)
 
     async def _decided(self, entry: Entry, body: bytes, quota: Quota) -> bytes:
         """Returns the entry's answer; a review takes part of the concurrency once its body is here, not before."""

@@ -7,7 +7,7 @@ fails closed (pods, workloads), and let through with a warning where it fails op
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -51,7 +51,7 @@ class ReviewEntry:
         encoded = self._encoded(answer)
         seconds = time.perf_counter() - started
         self.metrics.decided(self.name, reason=answer.reason, allowed=answer.allowed, seconds=seconds)
-        self._log(answer, request, body, seconds=seconds)
+        self._log(answer, request, seconds=seconds)
         return encoded
 
     async def _answered(self, body: bytes, *, busy: bool) -> tuple[Answer, Request | None]:
@@ -77,7 +77,9 @@ class ReviewEntry:
             return answer
         warning = f"{answer.reason}: not checked by kagenti: {answer.message}"
         audit = {**answer.audit, "decision": "allowed"}
-        return replace(answer, allowed=True, message="", warnings=(*answer.warnings, warning), audit=audit)
+        return msgspec.structs.replace(
+            answer, allowed=True, message="", warnings=(*answer.warnings, warning), audit=audit
+        )
 
     def _encoded(self, answer: Answer) -> bytes:
         try:
@@ -91,10 +93,9 @@ class ReviewEntry:
         self.journal.crash(self.name, uid=uid)
         return respond.errored(uid, defect)
 
-    def _log(self, answer: Answer, request: Request | None, body: bytes, *, seconds: float) -> None:
+    def _log(self, answer: Answer, request: Request | None, *, seconds: float) -> None:
         if not self.journal.wants_decisions:
             return
-        caller = _caller_of(body)
         self.journal.decision(
             Line(
                 entry=self.name,
@@ -103,8 +104,8 @@ class ReviewEntry:
                 kind=request.kind if request else "",
                 namespace=request.namespace if request else "",
                 name=_name_of(request) if request else "",
-                resource=caller.resource.resource,
-                user=caller.user_info.username,
+                resource=request.resource if request else "",
+                user=request.user if request else "",
                 decision=answer.audit.get("decision", ""),
                 reason=answer.reason,
                 trigger=answer.audit.get("trigger", ""),
@@ -120,31 +121,3 @@ _UNDECIDED: Final = (400, 500, 503)
 def _name_of(request: Request) -> str:
     name: str = request.name or (request.object.get("metadata") or {}).get("generateName") or ""
     return name
-
-
-class _UserInfo(msgspec.Struct):
-    username: str = ""
-
-
-class _Resource(msgspec.Struct):
-    resource: str = ""
-
-
-class _Caller(msgspec.Struct, rename="camel"):
-    user_info: _UserInfo = msgspec.field(default_factory=_UserInfo)
-    resource: _Resource = msgspec.field(default_factory=_Resource)
-
-
-class _Envelope(msgspec.Struct):
-    request: _Caller
-
-
-_envelopes: Final = msgspec.json.Decoder(_Envelope)
-
-
-def _caller_of(body: bytes) -> _Caller:
-    """Returns who wrote what, for the log alone: core decides without them, and they may be of any type."""
-    try:
-        return _envelopes.decode(body).request
-    except (msgspec.DecodeError, RecursionError):
-        return _Caller()

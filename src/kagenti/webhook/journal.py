@@ -1,16 +1,16 @@
 """The process's log: one JSON object a line, and one line per decision with fixed keys; never a manifest or a value."""
 
 import logging
-from dataclasses import dataclass
 from typing import IO, Final
+
+import msgspec
 
 from kagenti.journal import open_logger
 
 LOGGER: Final = "kagenti.webhook"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """One decision, for the log; ``milliseconds`` from the end of the request's headers to the answer."""
 
     entry: str

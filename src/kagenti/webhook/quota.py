@@ -15,6 +15,9 @@ class Content(Protocol):
     async def readany(self) -> bytes:
         """Returns what has arrived since the last call, waiting for something; empty at the end."""
 
+    def is_eof(self) -> bool:
+        """Whether the end has arrived, so that nothing is waited for."""
+
 
 class Full(Exception):  # named after the state that it reports
     """There is no room for this body now."""
@@ -61,7 +64,7 @@ class Seat:
     _lost: bool = False
 
     async def read(self, content: Content, *, limit: int, seconds: float) -> bytes:
-        """Returns the whole body.
+        """Returns the whole body; one that has arrived takes no seat.
 
         Raises:
             TimeoutError: It did not arrive in time.
@@ -69,6 +72,8 @@ class Seat:
             Full: The seat was taken away, or there is no room for more bytes.
         """
         try:
+            if content.is_eof():  # nearly always: a body comes right behind its headers
+                return await self._arrived(content, limit)
             async with asyncio.timeout(seconds) as self._deadline:
                 self.quota.admit(self)
                 return await self._arrived(content, limit)

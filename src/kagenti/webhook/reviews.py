@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+import msgspec
+
 from kagenti.core import layers as gathering
 from kagenti.core.admission import advise, pods, validate, workloads
 from kagenti.core.admission.evaluate import Context
@@ -139,7 +141,7 @@ class Reviews:
         proof = await self.cluster.proof_of(reference, request.namespace)
         if proof == "broken":
             return await self._facts(request, itself, strict=strict)
-        return replace(facts, proof=proof)
+        return msgspec.structs.replace(facts, proof=proof)
 
     def _entry(
         self, name: str, decide: Decide, *, at_once: AtOnce = nothing_at_once, fails_open: bool = False

@@ -57,9 +57,11 @@ class Reporter:
         self._catalogue, self._pods, self._census = catalogue, pods, census
         self._snapshots, self._layers = snapshots, layers
         self._known: dict[WorkloadRef, tuple[Counts, int]] = {}
+        self._told: set[WorkloadRef] = set()
         self._listeners: list[Callable[[Target], None]] = []
         census.on_workload(self._changed)
         snapshots.on_workload(self._changed)
+        catalogue.on_spec(self._spec_changed)
 
     def on_target(self, listener: Callable[[Target], None]) -> None:
         """Calls ``listener`` with each object whose figures may be others than before."""
@@ -88,6 +90,7 @@ class Reporter:
         known = self._known.get(workload)
         if known is None:
             known = self._known[workload] = self._census.counts(workload), self._pods.proxies(workload)
+            self._told.discard(workload)
         return known
 
     def _workloads(self, namespace: str) -> Iterable[WorkloadRef]:
@@ -101,8 +104,19 @@ class Reporter:
         layer = self._layers.read(_LAYERS[kind], config).layer if config is not None else None
         return settings.short(settings.digest(dict(layer.values))) if layer is not None else ""
 
+    def _spec_changed(self, old: StoredObject | None, new: StoredObject | None) -> None:
+        """Another AgentRuntime may be the one that counts now, though nothing is different for the proxies."""
+        for found in (old, new):
+            if found is not None and found.target is not None:
+                self._told.discard(found.target)
+                self._changed(found.target)
+
     def _changed(self, workload: WorkloadRef) -> None:
+        """Tells of the objects once until somebody asks: a push reports twice for each of a workload's proxies."""
         self._known.pop(workload, None)
+        if workload in self._told:
+            return
+        self._told.add(workload)
         concerned = [
             *self._catalogue.runtimes_for(workload),
             self._catalogue.namespace_config(workload.namespace),

@@ -88,6 +88,7 @@ class Parts:
                 catalogue=catalogue, pods=pods, census=self.census, snapshots=self.snapshots, layers=layers
             ),
             logger=logger,
+            busy=lambda: self.snapshots.busy,
         )
         self.cluster_keys, self.reviewer = ClusterKeys(client, logger=logger), TokenReviewer(client)
         files = tls.Files(config.certificate, config.key)

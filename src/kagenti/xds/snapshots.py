@@ -104,6 +104,11 @@ class Snapshots:
         """Returns all snapshots with what keeps them; to be read only."""
         return self._shelf.all()
 
+    @property
+    def busy(self) -> bool:
+        """Whether snapshots wait to be built: a change is on its way to its first proxies."""
+        return len(self._due) > 0
+
     def counts(self) -> Mapping[str, int]:
         """Returns the number of snapshots, of those that are not the newest, and of those that wait to be built."""
         kept = sum(1 for entry in self._shelf.all() if entry.kept)

@@ -133,14 +133,14 @@ class _Unverified:
 def _unverified(token: str) -> _Unverified | None:
     """Returns what a token says of itself, or None where it is no JWT of a kind that we can verify."""
     try:
-        header = jwt.get_unverified_header(token)
-        payload = jwt.decode(token, options={"verify_signature": False})
+        read = jwt.decode_complete(token, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, RecursionError):  # brackets in brackets, thousands deep
         return None
+    header = read["header"]
     kid = header.get("kid")
     if header.get("alg") not in _ALGORITHMS or not isinstance(kid, str):
         return None
-    return _Unverified(kid, payload)
+    return _Unverified(kid, read["payload"])
 
 
 def _verified(token: str, key: jwt.PyJWK) -> JSON:

@@ -17,6 +17,7 @@ class Handler(BaseHTTPRequestHandler):
     """Echoes requests; ``/slow?SECONDS`` answers late, as a long completion does."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: the second would wait 40 ms for the first one's ACK
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)

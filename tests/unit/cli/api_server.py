@@ -20,6 +20,7 @@ class Server:
     def __init__(self, address: str, folder: Path) -> None:
         self.objects: dict[str, JSON] = {f"{OURS}/agentruntimeclusterconfigs": {"items": []}}
         self.refused: dict[str, int] = {}
+        self.contested: set[str] = set()  # paths whose writes meet another owner
         self.busy: dict[str, int] = {}
         self.requests: list[tuple[str, str, str]] = []
         self.address, self.folder = address, folder
@@ -68,6 +69,8 @@ def serving(folder: Path) -> Iterator[Server]:
             server.requests.append((self.command, self.path, self.headers.get("Authorization", "")))
             found = body if self.command == "PATCH" else server.objects.get(path)
             status = server.refused.get(path, 404 if found is None else 200)
+            if path in server.contested and self.command == "PATCH":
+                status = 409
             if server.busy.get(path):
                 server.busy[path], status = server.busy[path] - 1, 429
             told = {"kind": "Status", "message": f"no {path} for you"} if status != 200 else found

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -138,7 +139,7 @@ def test_no_agentruntime_is_no_winner() -> None:
 
 def test_a_strict_read_is_narrowed_to_the_owners_group() -> None:
     """The field selector has no group: another group's Deployment is not ours; an unreadable target stays."""
-    other = replace(runtime("other"), target=replace(TARGET, group="example.com"))
+    other = replace(runtime("other"), target=msgspec.structs.replace(TARGET, group="example.com"))
     unreadable = replace(runtime("odd"), target=None)
     assert for_target([runtime("mine"), other, unreadable], TARGET) == (runtime("mine"), unreadable)
 

@@ -203,3 +203,35 @@ async def test_metrics_and_readiness_share_the_port(running: Make) -> None:
             assert "kagenti_webhook_certificate_seconds_left" in await response.text()
         async with session.get("/readyz") as response:
             assert (response.status, orjson.loads(await response.read())) == (200, {"ready": True, "missing": []})
+
+
+@pytest.mark.parametrize(
+    ("reason", "version", "header", "stays"),
+    [
+        ("the rule", "1.1", "", True),
+        ("the client leaves", "1.1", "Connection: close\r\n", False),
+        ("an old client", "1.0", "", False),
+        ("an old client that would stay", "1.0", "Connection: keep-alive\r\n", False),
+    ],
+)
+async def test_an_answer_says_whether_the_connection_stays(
+    running: Make, reason: str, version: str, header: str, stays: bool
+) -> None:
+    """And the server does what it says: the next review is answered, or the connection ends."""
+    body = b"{}"
+    head = f"POST /mutate/pods HTTP/{version}\r\nHost: x\r\n{header}Content-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    async with running() as webhook, asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", webhook.process.port, ssl=webhook.client_context(), server_hostname="localhost"
+        )
+        writer.write(request)
+        answered = await reader.readuntil(b"}")
+        assert answered.startswith(b"HTTP/1.1 200 OK\r\n"), reason
+        assert (b"Connection: close" in answered) is not stays, reason
+        if stays:
+            writer.write(request)
+            assert await reader.readuntil(b"}") == answered, reason
+        else:
+            assert await reader.read() == b"", reason
+        writer.close()

@@ -12,11 +12,16 @@ class Body:
 
     def __init__(self, *parts: bytes) -> None:
         self._parts: asyncio.Queue[bytes] = asyncio.Queue()
+        self._ended = False
         self.send(*parts)
 
     def send(self, *parts: bytes) -> None:
         for part in parts:
             self._parts.put_nowait(part)
+            self._ended = self._ended or part == b""
+
+    def is_eof(self) -> bool:
+        return self._ended
 
     async def readany(self) -> bytes:
         return await self._parts.get()
@@ -50,11 +55,28 @@ async def test_the_longest_wait_loses_its_seat() -> None:
     """With every seat taken, the newest request is read and the oldest one is told that there was no room."""
     limits = quota(seats=2)
     first, second = await begun(Seat(limits), Body(b"a")), await begun(Seat(limits), Body(b"b"))
-    assert await Seat(limits).read(Body(b"new", b""), limit=90, seconds=10) == b"new"
+    arriving = Body(b"new")
+    third = await begun(Seat(limits), arriving)
     with pytest.raises(Full):
         await first
+    arriving.send(b"")
+    assert await third == b"new"
     assert not second.done()
     second.cancel()
+
+
+async def test_a_body_that_is_all_here_takes_nobodys_seat() -> None:
+    """It waits for nothing; its bytes count as everybody's do."""
+    limits = quota(seats=1)
+    waiting = await begun(Seat(limits), Body(b"a"))
+    seat = Seat(limits)
+    assert await seat.read(Body(b"new", b""), limit=90, seconds=10) == b"new"
+    assert (limits.held, waiting.done()) == (4, False)
+    with pytest.raises(TooLarge):
+        await Seat(limits).read(Body(b"x" * 91, b""), limit=90, seconds=10)
+    with pytest.raises(Full):
+        await Seat(quota(memory=5)).read(Body(b"x" * 6, b""), limit=90, seconds=10)
+    waiting.cancel()
 
 
 async def test_unfinished_bodies_make_room_for_others() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,9 +15,9 @@ from kagenti.core.propagation import Counts
 from kagenti.core.store import Apply, Delete
 from kagenti.kube import StoredPod
 from kagenti.xds.census import Census
-from kagenti.xds.figures import Reporter
+from kagenti.xds.figures import Reporter, Target
 from kagenti.xds.identity import PodIdentity
-from kagenti.xds.propagation import INTERVAL, Publisher
+from kagenti.xds.propagation import INTERVAL, PATIENCE, SETTLE, Publisher
 from kagenti.xds.session import Connection, Node
 from tests.unit.xds.bench import SHORT, WEATHER, Bench, Stream, running
 from tests.unit.xds.cluster import NOW, pod
@@ -51,13 +52,14 @@ class Proxies:
 
 
 class Desk:
-    """Everything between streams and statuses; its clock runs as fast as it is asked."""
+    """Everything between streams and statuses; its clock runs as fast as it is asked, and not beyond ``until``."""
 
     def __init__(self, bench: Bench, *, replica: str = "xds-1") -> None:
-        self.bench, self.statuses, self.time = bench, Statuses(bench), 1000.0
+        self.bench, self.statuses, self.time, self.until = bench, Statuses(bench), 1000.0, math.inf
+        self.busy = False
         self.census = Census(bench.snapshots, bench.pods)
         self.proxies = Proxies(bench, self.census)
-        reporter = Reporter(
+        self.reporter = Reporter(
             catalogue=bench.catalogue,
             pods=bench.pods,
             census=self.census,
@@ -68,15 +70,16 @@ class Desk:
             self.statuses,
             replica=replica,
             catalogue=bench.catalogue,
-            reporter=reporter,
+            reporter=self.reporter,
             logger=bench.logger,
+            busy=lambda: self.busy,
             now=lambda: self.time,
             sleep=self._sleep,
             clock=lambda: datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=self.time),
         )
 
     async def _sleep(self, seconds: float) -> None:
-        self.time += seconds
+        self.time = min(self.time + seconds, self.until)
         await asyncio.sleep(0)
 
     async def quiet(self) -> None:
@@ -233,6 +236,18 @@ class TestEntries:
             assert desk.statuses.entry(runtime, "xds-1") is None
             assert desk.statuses.condition(runtime) == ("Unknown", "NoProxies")
 
+    async def test_the_heir_of_an_agentruntime_is_written(self) -> None:
+        """Though nothing changes for the proxies."""
+        async with _desk() as desk:
+            winner = desk.statuses.create("AgentRuntime", "a", namespace="team1", targetRef=TARGET_REF)
+            heir = desk.statuses.create("AgentRuntime", "b", namespace="team1", targetRef=TARGET_REF)
+            await desk.proxies.acked()
+            await desk.quiet()
+            assert desk.statuses.condition(heir) == ("", "")
+            desk.bench.delete(desk.bench.catalogue.stores[winner.kind].get(winner.namespace, winner.name))
+            await desk.quiet()
+            assert desk.statuses.condition(heir) == ("True", "Propagated")
+
     async def test_objects_without_proxies_are_left_alone(self) -> None:
         """No entry, no condition, no write; and the loser of two AgentRuntimes gets none of the winner's."""
         async with _desk() as desk:
@@ -263,6 +278,74 @@ class TestWrites:
             writes = len(desk.statuses.applied) - before
             assert writes <= 2 * ((desk.time - begun) / INTERVAL + 1)  # an entry and a condition each
             assert desk.statuses.entry(runtime, "xds-1")["pending"] == 1
+
+    async def test_what_is_acknowledged_soon_is_written_once(self) -> None:
+        """The entry of the new revision, complete; the condition never says False for a moment."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            connection, stream = await desk.proxies.acked()
+            await desk.quiet()
+            before, old = len(desk.statuses.applied), stream.revision
+            desk.until = desk.time + PATIENCE / 2
+            desk.bench.configure(audience="https://new.example")
+            new = await stream.another(old)
+            desk.census.reported(connection, StreamState(new, "pending"))
+            await eventually(lambda: desk.time == desk.until)
+            desk.census.reported(connection, StreamState(new, "propagated"))
+            desk.until += 2 * SETTLE  # news is not kept back
+            await eventually(lambda: len(desk.statuses.applied) > before)
+            desk.until = math.inf
+            await desk.quiet()
+            ((_, manager, status),) = desk.statuses.applied[before:]
+            assert manager == "kagenti-xds-xds-1"
+            assert status["propagation"][0]["acked"] == 1
+            assert desk.statuses.condition(runtime) == ("True", "Propagated")
+
+    async def test_another_replica_that_is_behind_is_given_a_moment(self) -> None:
+        """Then the condition says so."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            connection, stream = await desk.proxies.acked(pod("a", name="a"))
+            await desk.bench.run_pod(pod("b", name="b"))
+            counts = {"acked": 1, "rejected": 0, "pending": 0, "disconnected": 0}
+            other = {"replica": "xds-2", **counts, "revision": desk.bench.snapshots.revision(WEATHER)}
+            desk.statuses.write(runtime, "kagenti-xds-xds-2", propagation=[other])
+            await desk.quiet()
+            assert desk.statuses.condition(runtime) == ("True", "Propagated")
+            old, desk.until = stream.revision, desk.time + PATIENCE / 2
+            desk.bench.configure(audience="https://new.example")
+            desk.census.reported(connection, StreamState(await stream.another(old), "propagated"))
+            await eventually(lambda: desk.statuses.entry(runtime, "xds-1")["revision"] != other["revision"])
+            await eventually(lambda: desk.time == desk.until)
+            assert desk.statuses.condition(runtime) == ("True", "Propagated")
+            desk.until = math.inf
+            await eventually(lambda: desk.statuses.condition(runtime) == ("False", "Pending"))
+
+    async def test_status_waits_while_a_change_is_on_its_way(self) -> None:
+        """For the workloads that have it already, but not for ever."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            desk.busy, desk.until = True, desk.time + PATIENCE
+            await desk.proxies.acked()
+            await eventually(lambda: desk.time == desk.until)
+            assert desk.statuses.applied == []
+            desk.until = math.inf
+            await eventually(lambda: desk.statuses.condition(runtime) == ("True", "Propagated"))
+
+    async def test_many_reports_are_one_piece_of_news(self) -> None:
+        """Until somebody has looked: a push reports twice for each of a workload's proxies."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            connection, stream = await desk.proxies.acked()
+            await desk.quiet()
+            told: list[Target] = []
+            desk.reporter.on_target(told.append)
+            for _ in range(2):
+                for verdict in ("pending", "propagated") * 10:
+                    desk.census.reported(connection, StreamState(stream.revision, verdict))
+                assert told == [runtime]
+                told.clear()
+                await desk.quiet()
 
     async def test_nothing_new_is_not_written(self) -> None:
         """Neither by streams that report the same, nor by our own write coming back."""
@@ -325,6 +408,28 @@ class TestWrites:
             await desk.publisher.withdraw(5.0)
             assert desk.statuses.entry(runtime, "xds-1") is None
             assert desk.statuses.condition(runtime) == ("True", "Propagated")
+
+    async def test_ending_waits_for_what_is_on_its_way(self) -> None:
+        """A write that was cancelled still arrives, and must not come after its removal; nor be forgotten if the first."""
+        async with running() as bench:
+            desk, held = Desk(bench), asyncio.Event()
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            apply, sent = desk.statuses.apply, []
+
+            async def slow(*arguments: Any, **keywords: Any) -> bytes:
+                sent.append(arguments)
+                await held.wait()
+                return await apply(*arguments, **keywords)
+
+            desk.statuses.apply = slow  # type: ignore[method-assign]  # an API server that takes its time
+            task = asyncio.create_task(desk.publisher.run())
+            await desk.proxies.acked()
+            await eventually(lambda: sent)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            asyncio.get_running_loop().call_later(0.01, held.set)
+            await desk.publisher.withdraw(5.0)
+            assert (len(sent), desk.statuses.entry(runtime, "xds-1")) == (2, None)
 
     async def test_ending_does_not_wait_for_ever(self) -> None:
         """An API server that is away leaves entries behind, for the operator to prune."""

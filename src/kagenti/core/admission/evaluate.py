@@ -3,12 +3,13 @@
 Composes trigger, settings, sidecars and inject in this order, and adds no rule of its own.
 """
 
-import dataclasses
 import datetime
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from kagenti.core import envoy, inject, settings, trigger
 from kagenti.core.admission.memo import SidecarMemo
@@ -35,8 +36,7 @@ class Context:
     sidecars: SidecarMemo = field(default_factory=SidecarMemo, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(msgspec.Struct, frozen=True):
     """What happens to one subject.
 
     ``patch`` is a list of JSON patch operations on the admitted object; empty when nothing changes. ``settings`` is
@@ -144,7 +144,7 @@ def _inject(
         return _refused(decision, subject, sources, resolved, checked)
     stamp = inject.Stamp(
         trigger=decision.trigger or "",
-        now=now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        now=_rfc3339(now),
         version=context.installation.version,
         layout=envoy.LAYOUT,
     )
@@ -155,12 +155,17 @@ def _inject(
     return Evaluation(decision, made.operations, warnings, resolved, injection=made, sidecars=built)
 
 
+def _rfc3339(now: datetime.datetime) -> str:
+    """Returns a moment in UTC to the second; strftime takes ten times as long."""
+    return now.astimezone(datetime.UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
 def _refused(
     decision: Decision, subject: Subject, sources: Sources, resolved: ResolvedSettings, refusal: inject.Refusal
 ) -> Evaluation:
     where = ".".join((*subject.path, refusal.field))
     message = f"{subject.owner}: {where}: {refusal.message}"
-    denial = dataclasses.replace(decision, outcome="Deny", reason=refusal.reason, message=message)
+    denial = msgspec.structs.replace(decision, outcome="Deny", reason=refusal.reason, message=message)
     return Evaluation(denial, warnings=_notes(sources), settings=resolved, refusal=refusal)
 
 

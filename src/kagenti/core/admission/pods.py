@@ -5,8 +5,9 @@ Owner reads and strict lists are I/O, so the shell does them between ``needs`` a
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from kagenti.core import trigger, workload
 from kagenti.core.admission import respond
@@ -25,8 +26,7 @@ NOT_OURS: Final = "NotOurs"
 """Reason code for a request that no rendered rule sends: answered untouched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(msgspec.Struct, frozen=True):
     """What must be known before the answer.
 
     ``reference`` is the pod's controller reference, whose top owner is to be found; None for a standalone pod.
@@ -39,8 +39,7 @@ class Needs:
     runtimes: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What the shell found: the top owner, the objects of ours for it, and the labels of the namespace.
 
     ``runtimes`` are those that target the owner (``layers.for_target`` narrows a strict read). ``namespace_labels``

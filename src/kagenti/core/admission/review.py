@@ -4,9 +4,9 @@ Source: admission.k8s.io/v1. What cannot be a request raises BadReview; what is 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import msgspec
 import orjson
 
 from kagenti import errors
@@ -29,11 +29,11 @@ class BadReview(errors.InputError):  # named after what it is about, as its tree
         self.uid = uid
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """The parts of ``request`` that decisions read; ``object`` and ``old_object`` are raw and never modified.
 
     ``object`` is empty on DELETE, ``old_object`` on CREATE. ``name`` is empty while only generateName is known.
+    ``user`` and ``resource`` are for the log alone: empty where they are not what an API server writes.
     """
 
     uid: str
@@ -46,6 +46,8 @@ class Request:
     old_object: Mapping[str, JSON]
     dry_run: bool = False
     subresource: str = ""
+    user: str = ""
+    resource: str = ""
 
     @property
     def subject(self) -> str:
@@ -97,6 +99,8 @@ def _request(request: Mapping[str, JSON], uid: str) -> Request:
         old_object=_object(request, "oldObject", uid),
         dry_run=request.get("dryRun") is True,
         subresource=_text(request, "subResource", uid),
+        user=_logged(request.get("userInfo"), "username"),
+        resource=_logged(request.get("resource"), "resource"),
     )
     if operation in ("CREATE", "UPDATE") and not found.object:
         raise BadReview(f"request.object is missing on {operation}", uid)
@@ -110,6 +114,12 @@ def _text(node: Mapping[str, JSON], key: str, uid: str) -> str:
     if not isinstance(value, str):
         raise BadReview(f"request field {key} is {_quoted(value)}, want text", uid)
     return value
+
+
+def _logged(node: JSON, key: str) -> str:
+    """Returns a text that no decision reads; whatever else stands there is no reason to refuse a review."""
+    value = node.get(key) if isinstance(node, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 def _object(request: Mapping[str, JSON], key: str, uid: str) -> Mapping[str, JSON]:

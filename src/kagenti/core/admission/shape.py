@@ -15,6 +15,10 @@ class _Reference(msgspec.Struct):
     name: str | None = None
 
 
+class _Variable(msgspec.Struct, gc=False):  # a pod may have thousands, all dropped at once
+    name: str
+
+
 class _Volume(msgspec.Struct):
     name: str
 
@@ -57,7 +61,7 @@ class _Container(msgspec.Struct, rename="camel"):
     image: str | None = None
     command: list[str] | None = None
     args: list[str] | None = None
-    env: list[_Reference] | None = None
+    env: list[_Variable] | None = None
     ports: list[_Port] | None = None
     volume_mounts: list[_Reference] | None = None
     startup_probe: _Probe | None = None

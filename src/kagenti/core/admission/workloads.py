@@ -6,11 +6,12 @@ vanished.
 """
 
 import copy
-import dataclasses
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from kagenti.core import inject, trigger, workload
 from kagenti.core.admission import pods, respond
@@ -221,9 +222,11 @@ def _kept(
     reason = evaluation.decision.reason
     removed = context.mode != "cr" and old.inject_label is not None and subject.inject_label is None
     if removed or reason in (reasons.OPT_OUT, reasons.UNSUPPORTED_POD):
-        return dataclasses.replace(evaluation, patch=inject.uninject(subject), warnings=evaluation.decision.warnings)
+        return msgspec.structs.replace(
+            evaluation, patch=inject.uninject(subject), warnings=evaluation.decision.warnings
+        )
     if reason not in (reasons.NO_TRIGGER, reasons.LABEL_IGNORED, reasons.EXEMPT):
-        return dataclasses.replace(evaluation, patch=(), warnings=evaluation.decision.warnings)
+        return msgspec.structs.replace(evaluation, patch=(), warnings=evaluation.decision.warnings)
     receipt = inject.read(old) or {}
     return evaluate(
         subject,

@@ -1,5 +1,6 @@
 """Clusters of both directions: where requests go, and how connections to them are made."""
 
+import functools
 import ipaddress
 from collections.abc import Iterator
 from typing import Final
@@ -12,6 +13,7 @@ from kagenti.core.envoy.proxy import Proxy, Resource
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 _CONNECT: Final = "5s"
 _MANY: Final = 65536
+_REMEMBERED: Final = 1024  # hosts
 SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
 """Authorities of the image: distroless and Debian alike."""
 
@@ -90,6 +92,7 @@ def tls(host: str, *, alpn: tuple[str, ...] = ()) -> JSON:
     return extension("envoy.transport_sockets.tls", _TLS, common_tls_context=common, **name)
 
 
+@functools.lru_cache(_REMEMBERED)
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

@@ -4,6 +4,7 @@ A request that carries an exchanged token only goes to a cluster that Envoy reso
 matched. ORIGINAL_DST, which trusts the dialled address, is for requests without one (facts section 3, "Host-spoof leak").
 """
 
+import functools
 from typing import Final
 
 from kagenti.core.envoy import clusters
@@ -19,6 +20,7 @@ DYNAMIC_TLS: Final = "dynamic_tls"
 _TLS_CONTEXT: Final = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 _CLUSTER: Final = "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"
 _PROTOCOLS: Final[JSON] = {"http2_protocol_options": {}}  # as the app speaks: gRPC stays HTTP/2
+_REMEMBERED: Final = 1024  # hosts and URLs: rules of the upper layers name the same ones for every workload
 # Where a URL leads that is none (RFC 6761 section 6.4: never resolves); the merge has refused it before it comes here.
 _NOWHERE: Final = ("http", "invalid.", 80)
 
@@ -33,21 +35,25 @@ def pinned_name(host: str, port: int, *, tls: bool) -> str:
     return f"dst-{short(digest([host, port, tls]))}"
 
 
+@functools.lru_cache(_REMEMBERED)
 def pinned(host: str, port: int, *, tls: bool) -> JSON:
     """Returns the cluster of exactly that host and port, resolved by Envoy."""
     return clusters.named(pinned_name(host, port, tls=tls), host, port, **_spoken(tls=tls))
 
 
+@functools.cache
 def dynamic(*, tls: bool) -> JSON:
     """Returns the cluster that resolves the host of each request; port as the request says, else 80, or 443 with TLS."""
     return _dynamic(DYNAMIC_TLS if tls else DYNAMIC) | _spoken(tls=tls)
 
 
+@functools.cache
 def tls_out(*, by_name: bool) -> JSON:
     """Returns the cluster of TLS connections: to the real address of the server name, or where the app dialled."""
     return _dynamic(TLS_OUT) if by_name else clusters.original_destination(TLS_OUT)
 
 
+@functools.cache
 def tcp_out(*, closed: bool) -> JSON:
     """Returns the cluster of other TCP: where the app dialled, or nowhere (no endpoint, so nothing is even dialled)."""
     if closed:
@@ -55,11 +61,13 @@ def tcp_out(*, closed: bool) -> JSON:
     return clusters.original_destination(TCP_OUT)
 
 
+@functools.lru_cache(_REMEMBERED)
 def token_name(url: str) -> str:
     """Returns the name of the cluster of a token endpoint: one for each origin."""
     return f"token-{short(digest(list(origin_of(url) or _NOWHERE)))}"
 
 
+@functools.lru_cache(_REMEMBERED)
 def token(url: str) -> JSON:
     """Returns the cluster of a token endpoint; name and certificate are the URL's, whatever a request says."""
     scheme, host, port = origin_of(url) or _NOWHERE

@@ -5,10 +5,12 @@ wanted is taken away, so that the result is the one that the untouched pod would
 """
 
 import datetime
+import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from kagenti.core.inject import compare, receipt
 from kagenti.core.inject.patch import Operation, Patch
@@ -31,20 +33,22 @@ TOUCH_LIST: Final = (
 )
 """Everything in a pod that injection may change; nothing else is touched (spec 04)."""
 
+_NAME: Final = operator.itemgetter("name")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")  # RFC 3339 section 5.6
 
 
-@dataclass(frozen=True, slots=True)
-class Injection:
+class Injection(msgspec.Struct, frozen=True):
     """The operations that inject a pod, and what its author should know."""
 
     operations: tuple[Operation, ...]
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """What was on the pod, what is to be: the receipt's word for the one, ours for the other."""
+class _Change(msgspec.Struct, frozen=True):
+    """What was on the pod, what is to be: the receipt's word for the one, ours for the other.
+
+    ``variables`` are the names of the environment variables that stand in each container now.
+    """
 
     subject: Subject
     sidecars: Sidecars
@@ -52,6 +56,7 @@ class _Change:
     before: Added
     added: Added
     recorded: Mapping[str, JSON]
+    variables: Sequence[frozenset[str]]
 
     def keeps_empty(self, part: str) -> bool:
         """Whether the user had left that map or list empty."""
@@ -69,16 +74,16 @@ def inject(
     """Returns the patch of the admitted object, or why it would be too large; the subject is not modified."""
     known = receipt.read(subject) or {}
     before = receipt.added_by(known)
-    added = _added(subject, sidecars, before, type_from_runtime=type_from_runtime)
+    variables = _variables(subject)
+    added = _added(subject, sidecars, before, variables, type_from_runtime=type_from_runtime)
     written = receipt.write(sidecars, added, settings=settings, stamp=stamp)
-    size = sum(len(content.encode()) for content in sidecars.files.values())
-    if size > MOST_FILES or len(written) > MOST_RECEIPT:
+    if sidecars.files_size > MOST_FILES or len(written) > MOST_RECEIPT:
         message = (
-            f"files of {size} bytes (at most {MOST_FILES}) and a receipt of {len(written)} bytes (at most "
+            f"files of {sidecars.files_size} bytes (at most {MOST_FILES}) and a receipt of {len(written)} bytes (at most "
             f"{MOST_RECEIPT}) do not fit into the pod's annotations; shorten the settings, destinationRules first"
         )
         return Refusal(TOO_LARGE, message, "metadata.annotations")
-    change = _Change(subject, sidecars, settings, before, added, receipt.settings_of(known))
+    change = _Change(subject, sidecars, settings, before, added, receipt.settings_of(known), variables)
     patch = Patch(subject.path)
     _metadata(patch, change, _annotations(change, written, stamp), type_=type_from_runtime)
     _init_containers(patch, change)
@@ -88,12 +93,23 @@ def inject(
     return Injection(tuple(patch.operations), sidecars.warnings)
 
 
-def _added(subject: Subject, sidecars: Sidecars, known: Added, *, type_from_runtime: str) -> Added:
+def _variables(subject: Subject) -> list[frozenset[str]]:
+    """Returns the names of each container's environment variables: looked at once, since a pod may have thousands."""
+    return [frozenset(map(_NAME, container.get("env") or ())) for container in subject.spec.get("containers") or ()]
+
+
+def _added(
+    subject: Subject,
+    sidecars: Sidecars,
+    known: Added,
+    variables: Sequence[frozenset[str]],
+    *,
+    type_from_runtime: str,
+) -> Added:
     """Returns what of the user's parts is ours: what is not theirs, or what the receipt says we added before."""
     environment = {}
-    for container in subject.spec.get("containers") or ():
-        ours = known.environment.get(container["name"], ())
-        theirs = {entry.get("name") for entry in container.get("env") or ()}.difference(ours)
+    for container, names in zip(subject.spec.get("containers") or (), variables, strict=True):
+        theirs = names.difference(known.environment.get(container["name"], ()))
         environment[container["name"]] = tuple(name for name in sidecars.environment if name not in theirs)
     absent = wellknown.TYPE_LABEL not in subject.labels or wellknown.TYPE_LABEL in known.labels
     present = {entry.get("name") for entry in subject.spec.get("imagePullSecrets") or ()}
@@ -216,10 +232,12 @@ def _service_account_mounts(subject: Subject) -> list[JSON]:
 
 
 def _environment(patch: Patch, change: _Change) -> None:
-    for index, container in enumerate(change.subject.spec.get("containers") or ()):
-        name, values = container["name"], change.sidecars.environment
+    values = change.sidecars.environment
+    containers = zip(change.subject.spec.get("containers") or (), change.variables, strict=True)
+    for index, (container, names) in enumerate(containers):
+        name = container["name"]
         wanted = [{"name": key, "value": values[key]} for key in change.added.environment[name]]
-        ours = {*change.added.environment[name], *change.before.environment.get(name, ())}
+        ours = names.intersection((*change.added.environment[name], *change.before.environment.get(name, ())))
         keep = change.keeps_empty(f"env:{name}")
         patch.settle(container.get("env"), wanted, "spec", "containers", index, "env", ours=ours, keep_empty=keep)
 

@@ -4,6 +4,7 @@ A name alone proves nothing (an nginx may be called istio-proxy), and a shape al
 Shapes as Istio and Linkerd write them into pods; recorded ones are test data.
 """
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -47,15 +48,16 @@ _MESHES: Final = (
     ),
 )
 
+_NAME: Final = operator.itemgetter("name")
 _VARIABLES: Final = tuple(mesh.environment for mesh in _MESHES)
 
 
 def interceptor(containers: Iterable[Placed]) -> tuple[str, str] | None:
     """Returns (field, sentence) of the first container that another mesh redirects traffic with; None where none is."""
     for place, container in containers:
-        variable = _variable(container)
+        image, variable = _repository(container.get("image") or ""), _variable(container)
         for mesh in _MESHES:
-            shape = _shape(mesh, container, variable)
+            shape = _shape(mesh, container, image, variable)
             if shape:
                 name = container.get("name", "")
                 what = f"container {name!r} is {mesh.name}'s interceptor ({shape})"
@@ -64,21 +66,23 @@ def interceptor(containers: Iterable[Placed]) -> tuple[str, str] | None:
 
 
 def _variable(container: Mapping[str, JSON]) -> str:
-    """Returns the first environment variable that is a mesh's own; empty without one. Pods may have thousands."""
-    for entry in container.get("env") or ():
-        name = entry.get("name")
-        if isinstance(name, str) and name.startswith(_VARIABLES):
-            return name
-    return ""
+    """Returns the first environment variable that is a mesh's own; empty without one.
+
+    Pods may have thousands, so all names are searched as one text. A name with a newline, which Kubernetes refuses, is
+    taken for two: that finds too much rather than too little.
+    """
+    names = "\n".join(map(_NAME, container.get("env") or ()))
+    if not any(variable in names for variable in _VARIABLES):
+        return ""
+    return next((name for name in names.split("\n") if name.startswith(_VARIABLES)), "")
 
 
-def _shape(mesh: _Mesh, container: Mapping[str, JSON], variable: str) -> str:
+def _shape(mesh: _Mesh, container: Mapping[str, JSON], image: str, variable: str) -> str:
     """Returns what shows that a container is that mesh's; empty where nothing does."""
-    image = _repository(container.get("image") or "")
     if any(image == known or image.endswith(f"/{known}") for known in mesh.images):
         return f"image {container['image']!r}"
     words = [*(container.get("command") or ()), *(container.get("args") or ())]
-    for wanted in mesh.arguments:
+    for wanted in mesh.arguments if words else ():
         if any(tuple(words[at : at + len(wanted)]) == wanted for at in range(len(words))):
             return f"arguments {' '.join(wanted)!r}"
     if variable.startswith(mesh.environment):

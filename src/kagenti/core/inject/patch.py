@@ -65,7 +65,9 @@ class Patch:
                 self.add(list(wanted), *keys)
             return
         names = {entry["name"]: entry for entry in wanted}
-        found = [(index, entry.get("name")) for index, entry in enumerate(current) if entry.get("name") in ours]
+        # Where none of ours stands, a list of thousands need not be walked.
+        entries = enumerate(current) if ours else ()
+        found = [(index, entry["name"]) for index, entry in entries if entry.get("name") in ours]
         standing = [name for _, name in found if name in names]
         if (
             standing != list(names)[: len(standing)]

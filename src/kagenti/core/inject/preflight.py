@@ -1,9 +1,11 @@
 """What forbids or weakens the injection of this very pod, before it is patched: refusals and warnings of spec 04."""
 
+import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from kagenti.core.inject import enforcement, foreign, podsecurity, probes, receipt
 from kagenti.core.inject.refusal import (
@@ -36,8 +38,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _READ_ANNOTATIONS: Final = (wellknown.OUTBOUND_PORTS_EXCLUDE_ANNOTATION, wellknown.INBOUND_PORTS_EXCLUDE_ANNOTATION)
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(msgspec.Struct, frozen=True):
     """What the checks read: the pod, what it would get, and the app's containers (all, and those that keep running)."""
 
     subject: Subject
@@ -59,20 +60,18 @@ def preflight(
     """Returns the first refusal, or the warnings that the pod's author should read."""
     app = tuple(app_containers(subject, sidecars.reserved))
     case = _Case(subject, sidecars, settings, app, running(app))
-    checks: tuple[Callable[[], Iterator[Refusal]], ...] = (
-        lambda: _reserved(case),
-        lambda: _consistent(case),
-        lambda: _foreign(case),
-        lambda: _proxy_uid(case),
-        lambda: _ports(case),
-        lambda: _values(case),
-        lambda: podsecurity.forbidden(subject, sidecars, namespace_labels),
-        lambda: probes.locked_out(case.running, sidecars, settings, locked),
+    refusals = itertools.chain(
+        _reserved(case),
+        _consistent(case),
+        _foreign(case),
+        _proxy_uid(case),
+        _ports(case),
+        _values(case),
+        podsecurity.forbidden(subject, sidecars, namespace_labels),
+        probes.locked_out(case.running, sidecars, settings, locked),
     )
-    for check in checks:
-        refusal = next(check(), None)
-        if refusal is not None:
-            return refusal
+    for refusal in refusals:
+        return refusal
     weak = list(enforcement.weaknesses(subject, app)) if sidecars.proxied else []
     if weak and mandatory:
         field, clause = weak[0]

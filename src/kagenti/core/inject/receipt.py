@@ -1,9 +1,9 @@
 """The receipt: what was injected, by which trigger, from which restart settings. Recorded, never trusted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from kagenti.core.settings.model import ResolvedSettings
@@ -21,8 +21,7 @@ MOST_FILES: Final = 64 * 1024
 _SCRAPE: Final = "prometheus.io/"
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(msgspec.Struct, frozen=True):
     """What an injection records of its circumstances: ``now`` is RFC 3339; ``layout`` the static Envoy layout."""
 
     trigger: str
@@ -31,15 +30,14 @@ class Stamp:
     layout: int
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(msgspec.Struct, frozen=True):
     """What of the user's parts of the pod is ours, so that it can be set again and taken away.
 
     ``empty`` names the maps and lists that the user had left empty: the inverse leaves those, and removes the others
     that it empties. So a receipt does not depend on whether a label stood in a map that we only add to.
     """
 
-    environment: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    environment: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     annotations: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     image_pull_secrets: tuple[str, ...] = ()
@@ -51,6 +49,10 @@ class Added:
         """Names of volumes that are ours: the reserved ones, and what another version recorded under our prefix."""
         recorded = (name for name in self.volumes if name.startswith(wellknown.RESERVED_VOLUME_PREFIX))
         return RESERVED_VOLUMES.union(recorded)
+
+
+NOTHING_ADDED: Final = Added()
+"""What was added to a pod without a receipt."""
 
 
 def read(subject: Subject) -> Mapping[str, JSON] | None:
@@ -67,6 +69,8 @@ def read(subject: Subject) -> Mapping[str, JSON] | None:
 
 def added_by(receipt: Mapping[str, JSON]) -> Added:
     """Returns what a receipt says was added; entries of wrong types count as absent."""
+    if not receipt:
+        return NOTHING_ADDED
     environment = receipt.get("environment")
     return Added(
         environment={str(name): _texts(value) for name, value in environment.items()}

@@ -3,6 +3,7 @@
 Judges what has effect, never what was merely written: a value that a lock overrules is nobody's own.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -17,6 +18,7 @@ _URL: Final = f"{KEYCLOAK}.url"
 _SECRETS: Final = (f"{KEYCLOAK}.adminCredentialsSecret", "identity.clientRegistration.credentialsSecret")
 _TOKEN_URL: Final = "identity.outbound.tokenExchange.tokenUrl"  # noqa: S105  # a path, not a password
 _URLS: Final = (_URL, f"{VALIDATION}.issuer", f"{VALIDATION}.jwksUrl", _TOKEN_URL)
+_REMEMBERED: Final = 1024  # URLs: a cluster has a handful, and each is asked about for every workload
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -93,6 +95,7 @@ def _off_server(places: Sequence[_Place], merged: Merged) -> Iterator[Finding]:
             yield _fault(path, message, origin.source, merged.origins[_URL].source)
 
 
+@functools.lru_cache(_REMEMBERED)
 def origin_of(url: str) -> tuple[str, str, int] | None:
     """Returns scheme, host and port of an http(s) URL (RFC 6454 section 4); None for what is none, never an exception."""
     parts = _split(url)
@@ -107,6 +110,7 @@ def origin_of(url: str) -> tuple[str, str, int] | None:
     return parts.scheme, parts.hostname.lower(), port or _PORTS[parts.scheme]
 
 
+@functools.lru_cache(_REMEMBERED)
 def lies_under(url: str, prefix: str) -> bool:
     """Whether a URL has the prefix's scheme, host and port, and its path begins with the prefix's path segments.
 

@@ -27,8 +27,7 @@ def lock_on(path: str, above: Sequence[tuple[str, Source]]) -> Source | None:
 
 def merge(layers: Sequence[Layer], *, policy: NamespacePolicy) -> Merged:
     """Merges readable layers, given from the top, over the built-in one; inputs are never changed."""
-    merged = Merged()
-    _take(merged, BUILT_IN_LAYER.values, BUILT_IN_LAYER.source)
+    merged = Merged(dict(_BUILT_IN.values), dict(_BUILT_IN.origins))
     locks: list[tuple[str, Source]] = []
     delegated = next((layer.delegated for layer in layers if layer.source.layer == "cluster"), ())
     for layer in layers:
@@ -119,3 +118,8 @@ def _by_destination(rules: Sequence[Mapping[str, JSON]]) -> dict[tuple[str, int 
 def in_order(*layers: Layer | None) -> tuple[Layer, ...]:
     """Returns the layers that exist, from the cluster down."""
     return tuple(sorted((layer for layer in layers if layer), key=lambda layer: LAYER_ORDER.index(layer.source.layer)))
+
+
+_BUILT_IN: Final = Merged()
+"""What every merge begins with."""
+_take(_BUILT_IN, BUILT_IN_LAYER.values, BUILT_IN_LAYER.source)

@@ -1,5 +1,6 @@
 """Revisions: content hashes over the live and the restart part of the result; equal content, equal revision."""
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -13,22 +14,31 @@ from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 from kagenti_api.v1alpha1.marks import Class
 
 _SHORT: Final = 12
-# How a float without a fraction looks, in a number or (which only costs time) in a text.
-_MAY_BE_WHOLE: Final = re.compile(rb"\.0(?![0-9])|[0-9]e")
+# How a float without a fraction looks, in a number or (which only costs time) in a text; the version at the end of an
+# image's name is none.
+_MAY_BE_WHOLE: Final = re.compile(rb"[0-9]\.0(?:[,\]}]|$)|[0-9]e\+?[0-9]+(?:[,\]}]|$)")
+_EXCHANGE: Final = "injection.tokenExchange"
 _OUTBOUND: Final = ("identity.outbound.defaultPolicy", "identity.outbound.tokenExchange.")
 
 
 def effective_class(path: str, values: Mapping[str, JSON]) -> Class:
     """Returns a setting's class; with AuthBridge the outbound rules and policy reach pods by restart only (spec 01)."""
     class_ = LAYERED_FIELDS[path].mark.class_
-    if class_ == "live" and values.get("injection.tokenExchange") == "AuthBridge" and path.startswith(_OUTBOUND):
+    if class_ == "live" and values.get(_EXCHANGE) == "AuthBridge" and path.startswith(_OUTBOUND):
         return "restart"
     return class_
 
 
 def part(values: Mapping[str, JSON], *classes: Class) -> dict[str, JSON]:
     """Returns the leaves of those classes, by path."""
-    return {path: value for path, value in values.items() if effective_class(path, values) in classes}
+    paths = _paths(str(values.get(_EXCHANGE)), classes)
+    return {path: value for path, value in values.items() if path in paths}
+
+
+@functools.lru_cache(maxsize=16)
+def _paths(exchange: str, classes: tuple[Class, ...]) -> frozenset[str]:
+    """Returns the paths of those classes, where ``exchange`` is who exchanges tokens."""
+    return frozenset(path for path in LAYERED_FIELDS if effective_class(path, {_EXCHANGE: exchange}) in classes)
 
 
 def live_part(settings: ResolvedSettings) -> dict[str, JSON]:

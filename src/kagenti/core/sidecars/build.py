@@ -88,9 +88,9 @@ RESERVED_CONTAINERS: Final = reserved_by(LAYOUTS)
 class Sidecars:
     """Everything a pod gets, in the form in which it gets it. ``environment`` is for the app's containers.
 
-    ``components`` is container → component, ``reserved`` the names that are ours in this pod, ``port_mapping`` and
-    ``bypasses`` None where inbound traffic is not validated, ``waits_for`` what a container would wait for in vain,
-    ``invalid`` what came out with a control character.
+    ``components`` is container → component, ``reserved`` the names that are ours in this pod, ``files`` annotation →
+    content, ``files_size`` all their bytes, ``port_mapping`` and ``bypasses`` None where inbound traffic is not
+    validated, ``waits_for`` what a container would wait for in vain, ``invalid`` what came out with a control character.
     """
 
     init_containers: tuple[dict[str, JSON], ...] = ()
@@ -99,6 +99,7 @@ class Sidecars:
     volumes: tuple[dict[str, JSON], ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     file_hashes: Mapping[str, str] = field(default_factory=dict)
+    files_size: int = field(init=False)
     annotations: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     image_pull_secrets: tuple[str, ...] = ()
@@ -109,6 +110,10 @@ class Sidecars:
     waits_for: str = ""
     invalid: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Counts once for all pods that get these files."""
+        object.__setattr__(self, "files_size", sum(len(text.encode()) for text in self.files.values()))  # frozen
 
     @property
     def empty(self) -> bool:

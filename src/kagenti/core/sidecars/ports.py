@@ -4,8 +4,9 @@ The app is every container that is not ours; what runs beside ours are its conta
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.workload import Subject
@@ -23,8 +24,7 @@ _DIGITS: Final = len(str(_LAST_PORT))
 _SHOWN: Final = 3  # tokens that a warning quotes
 
 
-@dataclass(frozen=True, slots=True)
-class Bypass:
+class Bypass(msgspec.Struct, frozen=True):
     """A path and port that Envoy serves without a token, for GET and HEAD, and whose probe (``field``) asks for it."""
 
     path: str
@@ -33,8 +33,7 @@ class Bypass:
     field: str
 
 
-@dataclass(frozen=True, slots=True)
-class OpaqueProbe:
+class OpaqueProbe(msgspec.Struct, frozen=True):
     """A probe that Envoy cannot follow: tcp, grpc or https; ``port`` is None where its name is declared nowhere."""
 
     kind: str

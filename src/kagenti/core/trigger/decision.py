@@ -4,15 +4,15 @@
 an Inject with what the settings say. Neither looks at containers: refusals of a pod's content are the injection's.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 from kagenti.core.settings.model import Finding, ResolvedSettings, Source
 from kagenti.core.trigger import reasons
 from kagenti.core.trigger.coverage import CALLED, Coverage, Mode, entry_of
-from kagenti.core.trigger.policy import OwnerProof, Policy, Standing, standing
+from kagenti.core.trigger.policy import FREE, OwnerProof, Policy, Standing, standing
 from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
 
@@ -23,8 +23,7 @@ LABEL_VALUES: Final = (wellknown.INJECT_ENABLED, wellknown.INJECT_DISABLED)
 _ALLOWED: Final = " or ".join(f'"{value}"' for value in LABEL_VALUES)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What happens to one pod, and why.
 
     ``message`` is one sentence for people without the reason code. ``object`` names what decided, empty when nothing
@@ -128,7 +127,7 @@ def confirm(
         message = f"{subject.owner}: {unsupported} pods cannot be intercepted; {_way_out(decision)}"
         return _deny(decision, reasons.UNSUPPORTED_POD, message)
     if excluded:
-        return dataclasses.replace(
+        return msgspec.structs.replace(
             decision, warnings=(*decision.warnings, f"{reasons.TYPE_EXCLUDED}: {excluded}, injected because Mandatory")
         )
     return decision
@@ -146,7 +145,7 @@ def nothing_left(decision: Decision, subject: Subject) -> Decision:
 def kept(decision: Decision, subject: Subject, earlier: Trigger) -> Decision:
     """Returns the decision that keeps an earlier injection whose trigger is gone (target workloads, on UPDATE)."""
     message = f"{subject.owner} was injected before ({earlier}); sidecars go when the label is removed or disabled"
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         decision, outcome="Inject", reason=reasons.KEPT, message=message, trigger=earlier, warnings=()
     )
 
@@ -180,7 +179,9 @@ def unsupported_field(subject: Subject) -> str:
 
 def _standing_in(decision: Decision, policy: Policy, stands: Standing) -> Decision:
     """Completes a decision with how the policy stood; an exemption is named where nothing else decided."""
-    decision = dataclasses.replace(
+    if stands is FREE:
+        return decision
+    decision = msgspec.structs.replace(
         decision,
         mandatory=stands.mandatory,
         exempt=stands.exempt,
@@ -189,7 +190,7 @@ def _standing_in(decision: Decision, policy: Policy, stands: Standing) -> Decisi
     if not stands.exempt or decision.reason != reasons.NO_TRIGGER:
         return decision
     message = f"{policy.declared_by} makes injection Mandatory and exempts this owner or service account"
-    return dataclasses.replace(decision, reason=reasons.EXEMPT, message=message, object=str(policy.declared_by))
+    return msgspec.structs.replace(decision, reason=reasons.EXEMPT, message=message, object=str(policy.declared_by))
 
 
 def _not_called(subject: Subject, *, entry_exists: bool, policy: Policy | None, runtime: Source | None) -> Decision:
@@ -247,7 +248,7 @@ def _before_settings(decision: Decision, subject: Subject, unreadable: Sequence[
     if not unreadable:
         return decision
     invalid = config_invalid(subject, unreadable)
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         decision, outcome="Deny", reason=invalid.reason, message=invalid.message, object=invalid.object
     )
 
@@ -276,12 +277,12 @@ def _labelled(subject: Subject) -> str:
 
 
 def _deny(decision: Decision, reason: str, message: str) -> Decision:
-    return dataclasses.replace(decision, outcome="Deny", reason=reason, message=message)
+    return msgspec.structs.replace(decision, outcome="Deny", reason=reason, message=message)
 
 
 def _allow(decision: Decision, reason: str, message: str, *, by: str) -> Decision:
-    return dataclasses.replace(decision, outcome="Allow", reason=reason, message=message, object=by)
+    return msgspec.structs.replace(decision, outcome="Allow", reason=reason, message=message, object=by)
 
 
 def _warn(decision: Decision) -> Decision:
-    return dataclasses.replace(decision, warnings=(*decision.warnings, f"{decision.reason}: {decision.message}"))
+    return msgspec.structs.replace(decision, warnings=(*decision.warnings, f"{decision.reason}: {decision.message}"))

@@ -1,7 +1,8 @@
 """How the injection policy of a namespace stands towards one subject: bound by Mandatory, exempt, or neither."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
+
+import msgspec
 
 from kagenti.core.settings.model import Source
 from kagenti.core.trigger import reasons
@@ -26,8 +27,7 @@ class Policy(Protocol):
         """Whether the cluster exempts that owner or service account."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """Whether Mandatory binds the subject, or the cluster exempts it, and what its author should know of that."""
 
     mandatory: bool
@@ -35,11 +35,17 @@ class Standing:
     warnings: tuple[str, ...] = ()
 
 
+FREE: Final = Standing(mandatory=False, exempt=False)
+"""Where injection is optional: nothing binds, so nobody needs to be exempt."""
+
+
 def standing(policy: Policy, subject: Subject, proof: OwnerProof | None) -> Standing:
     """Returns how the policy stands; an exemption by an owner that was looked for and not found counts for nothing."""
+    if not policy.mandatory:
+        return FREE
     unproved = exempt_by_owner(policy, subject) and proof not in (None, "holds")
-    exempt = policy.mandatory and policy.is_exempt(subject.owner, subject.service_account) and not unproved
-    return Standing(policy.mandatory and not exempt, exempt, (_unproved(subject),) if unproved else ())
+    exempt = policy.is_exempt(subject.owner, subject.service_account) and not unproved
+    return Standing(not exempt, exempt, (_unproved(subject),) if unproved else ())
 
 
 def exempt_by_owner(policy: Policy | None, subject: Subject) -> bool:

@@ -21,6 +21,7 @@ REVIEW: dict[str, JSON] = {
         "namespace": "team1",
         "object": {"metadata": {"generateName": "weather-"}, "spec": {"containers": []}},
         "dryRun": True,
+        "resource": {"group": "", "version": "v1", "resource": "pods"},
         "userInfo": {"username": "alice"},
     },
 }
@@ -43,6 +44,8 @@ def test_a_request_is_read() -> None:
         object=REVIEW["request"]["object"],
         old_object={},
         dry_run=True,
+        user="alice",
+        resource="pods",
     )
     assert request.subject == "Pod team1/weather-"
 
@@ -91,6 +94,13 @@ def test_a_review_with_wrong_types_keeps_its_uid(reason: str, changes: dict[str,
     with pytest.raises(BadReview, match=says) as caught:
         parse_review(_with(**changes))
     assert caught.value.uid == REVIEW["request"]["uid"], reason
+
+
+@pytest.mark.parametrize("odd", [None, "alice", [], {}, {"username": 3, "resource": None}])
+def test_who_and_what_are_for_the_log_alone(odd: JSON) -> None:
+    """No decision reads them, so nothing that stands there refuses a review."""
+    request = parse_review(_with(userInfo=odd, resource=odd))
+    assert (request.user, request.resource) == ("", "")
 
 
 def test_another_version_of_the_review_is_refused_by_name() -> None:

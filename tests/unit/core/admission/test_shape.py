@@ -29,6 +29,10 @@ def test_right_templates(template: JSON) -> None:
             "object.metadata.annotations[...]: expected `str`, got `bool`",
         ),
         (
+            {"spec": {"containers": [{"name": "a", "env": [{"name": "A"}, {"value": "b"}]}]}},
+            "object.spec.containers[0].env[1]: object missing required field `name`",
+        ),
+        (
             {"spec": {"containers": [{"name": "a", "ports": [{"containerPort": "x"}]}]}},
             "object.spec.containers[0].ports[0].containerPort: expected `int | null`, got `str`",
         ),

@@ -1,0 +1,104 @@
+"""The texts inside old ConfigMaps: YAML as Go read it, and the part of HCL that helper.conf is written in."""
+
+import functools
+import re
+import warnings
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+JSON = Any  # whatever a text holds
+
+_REMEMBERED: Final = 256
+_LONGEST: Final = 1 << 20  # bytes of a ConfigMap (Kubernetes reference)
+
+
+class Unreadable(ValueError):
+    """A text that cannot be read; the message says where and why."""
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def read_yaml(text: str) -> JSON:
+    """Returns the one document of a text, read as YAML 1.1, as the old webhook's library did (``off`` is false).
+
+    Namespaces of one chart have equal files, and reading one takes milliseconds: what is returned is remembered, and must not
+    be changed.
+    """
+    if len(text) > _LONGEST:
+        raise Unreadable(f"it has {len(text)} characters, more than a ConfigMap can hold")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about numbers that YAML 1.2 reads otherwise: Go did not warn either
+            return yaml.load(text)
+    except MarkedYAMLError as problem:
+        line = problem.problem_mark.line + 1 if problem.problem_mark else 1
+        raise Unreadable(f"line {line}: not YAML: {problem.problem or problem.context}") from problem
+    except (YAMLError, ValueError, TypeError, RecursionError) as problem:
+        raise Unreadable(f"not YAML: {str(problem).splitlines()[0][:200] or type(problem).__name__}") from problem
+
+
+_TOKEN: Final = re.compile(
+    r'\s*(?:(?P<comment>(?:#|//)[^\n]*)|"(?P<text>(?:[^"\\\n]|\\.)*)"|(?P<word>[A-Za-z_][\w.-]*)|(?P<number>\d+)|(?P<mark>[=\[\]{},]))'
+)
+_WORDS: Final = {"true": True, "false": False}
+
+
+def read_hcl(text: str) -> dict[str, JSON]:
+    """Returns the attributes of helper.conf: strings, numbers, booleans, lists and objects (HCL 1, without blocks)."""
+    tokens = _tokens(text)
+    found: dict[str, JSON] = {}
+    try:
+        while tokens:
+            kind, name = tokens.pop(0)
+            if kind not in ("word", "text") or tokens.pop(0) != ("mark", "="):
+                raise Unreadable(f"not HCL: want key = value at {name!r}")
+            found[name] = _value(tokens)
+    except IndexError as problem:
+        raise Unreadable("not HCL: it ends in the middle of a value") from problem
+    return found
+
+
+def _tokens(text: str) -> list[tuple[str, str]]:
+    tokens, at, end = [], 0, len(text.rstrip())
+    while at < end:
+        found = _TOKEN.match(text, at)
+        if found is None:
+            line = text.count("\n", 0, at) + 1
+            raise Unreadable(f"line {line}: not HCL: {text[at : at + 20].strip()!r}")
+        at = found.end()
+        if found.lastgroup != "comment":
+            tokens.append((str(found.lastgroup), found[str(found.lastgroup)]))
+    return tokens
+
+
+def _value(tokens: list[tuple[str, str]]) -> JSON:
+    kind, written = tokens.pop(0)
+    if kind == "mark" and written == "[":
+        return _items(tokens, "]", lambda: _value(tokens))
+    if kind == "mark" and written == "{":
+        return dict(_items(tokens, "}", functools.partial(_member, tokens)))
+    if kind == "mark":
+        raise Unreadable(f"not HCL: {written!r} where a value should be")
+    if kind == "number":
+        return int(written[:18])
+    return _WORDS.get(written, written) if kind == "word" else written
+
+
+def _member(tokens: list[tuple[str, str]]) -> tuple[str, JSON]:
+    name = tokens.pop(0)[1]
+    if tokens.pop(0) != ("mark", "="):
+        raise Unreadable(f"not HCL: want key = value at {name!r}")
+    return name, _value(tokens)
+
+
+def _items(tokens: list[tuple[str, str]], close: str, read: Any) -> list[JSON]:  # Any: a function of no arguments
+    items = []
+    while tokens[0] != ("mark", close):
+        items.append(read())
+        if tokens[0] == ("mark", ","):
+            tokens.pop(0)
+    tokens.pop(0)
+    return items

@@ -1,0 +1,177 @@
+"""The files inside ConfigMaps: what is read of them, and what of a broken one is said while everything else is migrated."""
+
+from typing import Any
+
+import pytest
+
+from kagenti.core.migration import texts
+from tests import legacy
+from tests.unit.core.migration.given import (
+    PLACE,
+    at,
+    entry,
+    era_objects,
+    migrated,
+    reasons,
+    spec_of,
+    value,
+    verified,
+    workload,
+)
+
+JSON = Any  # a manifest
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('a = "b"', {"a": "b"}),
+        ("a = 0644", {"a": 644}),
+        ("a = true\nb = false", {"a": True, "b": False}),
+        ("# said\na = [] // said\n", {"a": []}),
+        ('a = [{b="c", d=1}, {b="e"}]', {"a": [{"b": "c", "d": 1}, {"b": "e"}]}),
+        ('"quoted" = "x"', {"quoted": "x"}),
+        ("", {}),
+    ],
+)
+def test_hcl(text: str, expected: JSON) -> None:
+    """The part of HCL that helper.conf is written in."""
+    assert texts.read_hcl(text) == expected
+
+
+@pytest.mark.parametrize("text", ["a", "a =", "a = [", "a = {b}", "= 1", "a = %", "a {\n}", 'a = "x', "a = }"])
+def test_what_is_no_hcl(text: str) -> None:
+    """Said, never a crash."""
+    with pytest.raises(texts.Unreadable):
+        texts.read_hcl(text)
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: b: c", "\t- x", "[" * 200, "a: &x [*x", "%", "a: 1\na: 2"])
+def test_what_is_no_yaml(text: str) -> None:
+    """Said, never a crash."""
+    with pytest.raises(texts.Unreadable):
+        texts.read_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("off", False), ("yes", True), ("1e3", 1000.0), ("'off'", "off"), ("", None)]
+)
+def test_yaml_as_go_read_it(text: str, expected: JSON) -> None:
+    """Version 1.1."""
+    assert texts.read_yaml(text) == expected
+
+
+def test_the_audience_of_the_svid() -> None:
+    """The one whose token the old binaries read."""
+    other = legacy.HELPER.replace("jwt_svids = [", 'jwt_svids = [{jwt_audience="x", jwt_svid_file_name="other"}, ')
+    assert value(migrated(era_objects("E2b", helper=other), "E2b"), "identity.spiffe.jwtAudience") == legacy.ISSUER
+    none = legacy.HELPER.replace("jwt_svid.token", "mine.token")
+    migration = migrated(era_objects("E2b", helper=none), "E2b")
+    assert entry(migration, "jwt_svids").verdict == "impossible"
+
+
+@pytest.mark.parametrize(
+    ("envoy", "validated"),
+    [(legacy.ENVOY, True), (legacy.UNMARKED, False)],
+    ids=["Lua marks what is inbound", "nothing marks it in time"],
+)
+def test_an_envoy_file_decides_whether_callers_were_asked(envoy: str, validated: bool) -> None:
+    """Where the processor could not see the direction nobody was: now everybody is, and that is said (3.2)."""
+    objects = era_objects("E2b", platform=legacy.defaults("v0.4.0-alpha.13"), envoy=envoy)
+    compared = verified(migrated(objects, "E2b"), workload({"kagenti.io/type": "agent"}, kind="StatefulSet"))
+    told = {one.reason for one in compared.differences}
+    assert ("ValidationSkipped" in told) is not validated
+    assert compared.ok
+
+
+def test_an_envoy_file_of_somebodys_own() -> None:
+    """What is not stock is named, and left behind."""
+    own = legacy.ENVOY.replace("ext_proc_cluster, type", "my_cluster, type").replace("http.lua", "http.buffer")
+    migration = migrated(era_objects("E2b", envoy=own), "E2b")
+    (told,) = [one.message for one in migration.report.findings if one.reason == "EnvoyCustom"]
+    assert "my_cluster" in told
+    assert "envoy.filters.http.buffer" in told
+
+
+# which file, its text, the reason, a word of the message
+BROKEN = [
+    ("gates", "globalEnabled: [", "Malformed", "not YAML"),
+    ("gates", "globalEnabled: perhaps", "WrongType", "true or false"),
+    ("gates", "- a", "WrongType", "keys and values"),
+    ("platform", "images: {envoyProxy: 7}", "WrongType", "a text"),
+    ("platform", "images: {envoyProxy: ''}", "OldRefused", "an image"),
+    ("platform", "proxy: {port: '15123'}", "WrongType", "whole number"),
+    ("platform", "proxy: {port: 80}", "OldRefused", "1024"),
+    ("platform", "proxy: {uid: root}", "WrongType", "whole number"),
+    ("platform", "resources: {envoyProxy: much}", "WrongType", "requests and limits"),
+    ("platform", "images: {pullPolicy: Sometimes}", "WrongType", "IfNotPresent"),
+    ("platform", "sidecars: {envoyProxy: {enabled: 1}}", "WrongType", "true or false"),
+    ("routes", "host: a", "WrongType", "a list"),
+    ("routes", "- a", "WrongType", "keys and values"),
+    ("routes", "- {host: 7}", "WrongType", "a text"),
+    ("routes", "- {host: a, passthrough: maybe}", "WrongType", "true or false"),
+    ("routes", "- {host: a", "Malformed", "not YAML"),
+    ("helper", "agent_address = ", "Malformed", "not HCL"),
+    ("envoy", "static_resources: [", "Malformed", "not YAML"),
+    ("envoy", "just text", "WrongType", "keys and values"),
+]
+
+
+@pytest.mark.parametrize(("which", "text", "reason", "word"), BROKEN)
+def test_a_broken_file(which: str, text: str, reason: str, word: str) -> None:
+    """One fault that names the object; everything else is migrated."""
+    migration = migrated(era_objects("E2b", **{which: text}), "E2b")
+    (fault,) = migration.report.faults
+    assert (fault.reason, word in fault.message) == (reason, True), fault
+    assert fault.message.startswith("ConfigMap ")
+    assert value(migration, "identity.clientRegistration.keycloak.realm") == "acme"
+    assert value(migration, "injection.types") == ["agent"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["pipeline: [", "just text", "pipeline: {inbound: {plugins: [{name: jwt-validation, config: {issuer: 7}}]}}"],
+)
+def test_a_broken_runtime_file(text: str) -> None:
+    """The same for the consolidated binary's."""
+    migration = migrated(era_objects("E4", runtime=text), "E4")
+    assert [fault.objects for fault in migration.report.faults] == [(f"ConfigMap {PLACE}/authbridge-runtime-config",)]
+    assert value(migration, "identity.clientRegistration.keycloak.realm") == "acme"
+
+
+def test_other_plugins_are_impossible() -> None:
+    """They are named; unknown keys of known plugins too."""
+    text = "pipeline: {inbound: {plugins: [opa, {name: jwt-validation, config: {placeholder_mode: x}}]}}"
+    migration = migrated(era_objects("E4", runtime=text), "E4")
+    assert entry(migration, "pipeline.inbound.plugins[opa]").verdict == "impossible"
+    assert entry(migration, "jwt-validation.placeholder_mode").verdict == "ignored"
+
+
+@pytest.mark.parametrize("data", [{"KEYCLOAK_URL": 7, "KEYCLOAK_REALM": "acme"}, ["x"], None])
+def test_data_of_wrong_types(data: JSON) -> None:
+    """A dump may hold what no API server would: a fault for what is wrong, the other keys count."""
+    objects = era_objects("E2b")
+    objects[-1]["data"] = data
+    migration = migrated(objects, "E2b")
+    assert ("WrongType" in reasons(migration)) is (data is not None)
+    if isinstance(data, dict):
+        assert at(spec_of(migration, "AgentRuntimeConfig"), "identity.clientRegistration.keycloak.realm") == "acme"
+
+
+@pytest.mark.parametrize(
+    "gone", ["authbridge-config", "envoy-config", "spiffe-helper-config", "kagenti-webhook-defaults"]
+)
+def test_a_set_that_is_half_deleted(gone: str) -> None:
+    """What is missing is named where the old webhook needed it, and the rest is migrated."""
+    objects = [one for one in legacy.example("E2b", PLACE) if one["metadata"]["name"] != gone]
+    migration = migrated(objects, "E2b")
+    assert migration.report.faults == []
+    missing = {one.objects[0] for one in migration.report.findings if one.reason == "MissingObject"}
+    assert missing == (set() if gone == "kagenti-webhook-defaults" else {f"ConfigMap {PLACE}/{gone}"})
+    assert migration.manifests
+
+
+def test_unknown_keys_are_named() -> None:
+    """A gate or value that no era knew had no effect, which its author may not know."""
+    migration = migrated(era_objects("E2b", gates="{turbo: true}", platform="{warp: {speed: 9}}"), "E2b")
+    assert {one.path for one in migration.report.findings if one.reason == "UnknownKey"} == {"turbo", "warp.speed"}
