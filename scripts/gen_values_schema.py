@@ -80,6 +80,22 @@ class Xds(Values):
     resources: dict[str, Any] = Field(description="Requests and limits of the container.")
 
 
+class Operator(Values):
+    """The operator."""
+
+    replicas: int = Field(ge=1, le=16, description="Pods of the operator; one leads.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(description="What is logged.")
+    priority_class_name: str = Field(max_length=253, description="Priority class; empty for the cluster's default.")
+    resources: dict[str, Any] = Field(description="Requests and limits of the container.")
+
+
+class WorkloadKind(Values):
+    """A kind with a pod template that AgentRuntimes may target."""
+
+    group: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", description="API group.")
+    resource: str = Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$", description="Plural resource.")
+
+
 class Image(Values):
     """The one image of all processes."""
 
@@ -118,6 +134,10 @@ class Chart(Values):
     """Values of kagenti."""
 
     webhook: Webhook
+    operator: Operator
+    extra_workload_kinds: list[WorkloadKind] = Field(
+        max_length=64, description="Further kinds of workloads that the operator may read."
+    )
     xds: Xds
     image: Image
     certificates: Certificates

@@ -9,13 +9,21 @@ from .model import Cel, Model
 from .scalars import Count
 from .settings import RuntimeSettings
 
-# Condition types; the reasons that go with False, unless noted.
-TARGET_RESOLVED: Final = "TargetResolved"  # NotFound, NotTopOwner, Forbidden, Conflict
-CONFIG_RESOLVED: Final = "ConfigResolved"  # ConfigInvalid, LockViolation
-PODS_INJECTED: Final = "PodsInjected"  # BarePods, NotEnrolled, LabelMissing, UnsupportedPod, EvictionWithheld
-CONFIG_PROPAGATED: Final = "ConfigPropagated"  # Rejected, Pending, NoReplica
+# Condition types; the reasons that go with False, unless noted. Ready has the reason of the condition that it follows.
+TARGET_RESOLVED: Final = "TargetResolved"
+# True: Found. False: NotFound, NotTopOwner, UnsupportedTarget, Conflict. Unknown: Forbidden, NotRead.
+CONFIG_RESOLVED: Final = "ConfigResolved"
+# True: Resolved. False: ConfigInvalid, LockViolation, Unauthorised.
+PODS_INJECTED: Final = "PodsInjected"
+# True: Injected, StalePods, InterceptionNotEnforced, NoPods (none is wanted). Unknown: NoPods.
+# False: BarePods, EvictionWithheld, ForeignSidecars, TamperedPods, UnsupportedPod, NotEnrolled, LabelMissing, and the
+# other reason codes of decisions that leave a pod alone (OptOut, InjectionDisabled, TypeExcluded, …).
+CONFIG_PROPAGATED: Final = "ConfigPropagated"  # False: Rejected, Pending, NoReplica; written by the xDS replicas
 IDENTITY_READY: Final = "IdentityReady"
-READY: Final = "Ready"
+# True: Registered, IdentityDisabled. False: NotRegistered, ProxyNotReady. Unknown: NoPods.
+READY: Final = "Ready"  # True: AsDesired. Else one of the reasons above.
+CONDITIONS: Final = (TARGET_RESOLVED, CONFIG_RESOLVED, PODS_INJECTED, CONFIG_PROPAGATED, IDENTITY_READY, READY)
+"""Every condition of an AgentRuntime, in the order in which they are told."""
 
 NOT_FOUND: Final = "NotFound"
 NOT_TOP_OWNER: Final = "NotTopOwner"
@@ -32,6 +40,21 @@ INTERCEPTION_NOT_ENFORCED: Final = "InterceptionNotEnforced"  # with True
 REJECTED: Final = "Rejected"
 PENDING: Final = "Pending"
 NO_REPLICA: Final = "NoReplica"
+FOUND: Final = "Found"
+NOT_READ: Final = "NotRead"
+UNSUPPORTED_TARGET: Final = "UnsupportedTarget"
+RESOLVED: Final = "Resolved"
+UNAUTHORISED: Final = "Unauthorised"
+INJECTED: Final = "Injected"
+STALE_PODS: Final = "StalePods"
+FOREIGN_SIDECARS: Final = "ForeignSidecars"
+TAMPERED_PODS: Final = "TamperedPods"
+NO_PODS: Final = "NoPods"
+REGISTERED: Final = "Registered"
+NOT_REGISTERED: Final = "NotRegistered"
+PROXY_NOT_READY: Final = "ProxyNotReady"
+IDENTITY_DISABLED: Final = "IdentityDisabled"
+AS_DESIRED: Final = "AsDesired"
 
 ROLLOUT_BARE: Final = "Evict"
 """Default of rollout.bare: an AgentRuntime that arrives after its pods must not leave them without identity for ever."""

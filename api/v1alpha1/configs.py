@@ -10,9 +10,13 @@ from .model import Cel, Model
 from .scalars import ApiVersion, Count, DnsLabel, DnsName, KindName, Url
 from .settings import RuntimeSettings
 
-VALID: Final = "Valid"  # False: ConfigInvalid
-POLICY_ENFORCED: Final = "PolicyEnforced"  # False: PolicyUnenforced
+VALID: Final = "Valid"  # True: Valid. False: ConfigInvalid, LockViolation, Unauthorised
+POLICY_ENFORCED: Final = (
+    "PolicyEnforced"  # True: Enforced, NotMandatory. False: PolicyUnenforced. Unknown: ConfigInvalid
+)
 POLICY_UNENFORCED: Final = "PolicyUnenforced"
+ENFORCED: Final = "Enforced"
+NOT_MANDATORY: Final = "NotMandatory"
 
 
 def _one_of(paths: frozenset[str]) -> AfterValidator:

@@ -22,6 +22,7 @@ from scripts.demo.telling import step
 from scripts.demo.ways import apply_everything, observe, pod_of, show
 from tests.e2e.api_client import ApiClient
 from tests.e2e.installed import Options, installed
+from tests.e2e.operator_process import Operator
 from tests.e2e.plane.control_plane import ControlPlane
 
 JSON = Any  # the report
@@ -48,19 +49,22 @@ def run(plane: ControlPlane, arguments: argparse.Namespace, around: Neighbours |
         installed(plane, Options(mode=arguments.mode), folder=Path(folder)) as kagenti,
     ):
         api = ApiClient(plane)
-        step("webhook ready; applying the weather agent in three ways")
+        operator = Operator(kagenti).start()
+        step("webhook and operator ready; applying the weather agent in three ways")
         apply_everything(kagenti, api, around.idp.url if around else "")
         ways = {name: observe(kagenti, api, name) for name in WAYS}
         for result in ways.values():
             show(result)
         print()
         with ExitStack() as stack:
+            stack.callback(operator.stop)
             live = stack.enter_context(Live(kagenti, api, around)) if around else None
             if live:
                 proxied = [name for name in (BY_LABEL, BY_RUNTIME) if "envoy-proxy" in ways[name]["injected"]]
                 live.run({name: pod_of(api, name) for name in proxied})
             else:
                 step(f"running pods are not shown: {why}")
+            statuses(plane)
             seen = live.report() if live else {"skipped": why, "pods": []}
             write(
                 arguments.report,
@@ -71,6 +75,14 @@ def run(plane: ControlPlane, arguments: argparse.Namespace, around: Neighbours |
             if not arguments.once:
                 stay(plane, live)
     return 0 if ways[UNTOUCHED]["untouched"] and (live is None or live.holds) else 1
+
+
+def statuses(plane: ControlPlane) -> None:
+    """Shows what the operator says."""
+    print()
+    step("what the operator says: kubectl get agentruntime,artcc,artc -A")
+    for line in plane.kubectl("get", "agentruntime,artcc,artc", "-A").splitlines():
+        print(f"  {line}", flush=True)
 
 
 def write(file: str | None, report: JSON) -> None:

@@ -1,5 +1,6 @@
 """Configuration on its way to running Envoys: requests, a change, token exchange, policies, a refusal, and status."""
 
+import json
 import threading
 import time
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from scripts.demo.neighbours import SECRET, TOOL, TOOL_AUDIENCE, TOOL_SCOPE, UNL
 from scripts.demo.requests import PORT, Connection, inbound, outbound
 from scripts.demo.telling import Row, step
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import Installed
+from tests.e2e.installed import RELEASE_NAMESPACE, Installed
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.pod_runner import PodRunner
 from tests.e2e.xds_process import HOST, Xds
@@ -51,6 +52,13 @@ class Running:
         }
 
 
+def stand_in(replica: str) -> JSON:
+    """A pod of that name in the release's namespace."""
+    metadata = {"name": replica, "namespace": RELEASE_NAMESPACE}
+    spec = {"containers": [{"name": "xds", "image": "kagenti"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
 class Live:
     """The second half of the demo; a context manager, for what it starts runs on while people look at it."""
 
@@ -70,6 +78,8 @@ class Live:
         """Shows everything for these pods by workload name."""
         xds = Xds(self._kagenti, address=self._around.address)
         self._stack.callback(xds.stop)
+        # The operator prunes entries of replicas that have no pod; this one is a process here, and has a stand-in.
+        self._plane.kubectl("apply", "-f", "-", stdin=json.dumps(stand_in(xds.replica)))
         xds.start()
         step(
             f"kagenti xds serves; running {len(pods)} injected pod(s): own network, own interception script, real Envoy"

@@ -25,6 +25,7 @@ PLURALS = {
     "CronJob": ("batch", "v1", "cronjobs"),
     "AgentRuntime": ("kagenti.io", "v1alpha1", "agentruntimes"),
     "AgentRuntimeConfig": ("kagenti.io", "v1alpha1", "agentruntimeconfigs"),
+    "AgentCard": ("kagenti.io", "v1alpha1", "agentcards"),
     "AgentRuntimeClusterConfig": ("kagenti.io", "v1alpha1", "agentruntimeclusterconfigs"),
 }
 CLUSTER_SCOPED = {"Namespace", "AgentRuntimeClusterConfig"}

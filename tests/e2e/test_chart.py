@@ -97,6 +97,8 @@ def own_part(document: JSON) -> JSON:
         kept["metadata"].get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
         if not kept["metadata"].get("annotations"):
             kept["metadata"].pop("annotations", None)
+    if "aggregationRule" in kept:  # its rules are the controller's, from the roles that it selects
+        kept.pop("rules", None)
     return without(kept, *(f"spec.{path}" for path in ASSIGNED.get(document["kind"], ())))
 
 
@@ -120,7 +122,11 @@ def test_the_api_server_adds_nothing_to_what_is_rendered(mode: str, target: str,
 def test_applying_twice_changes_nothing(mode: str, target: str, place: ControlPlane) -> None:
     """The second application leaves every object at its version (some kinds have a status that moves by itself)."""
     moving = ("Deployment", "PodDisruptionBudget")
-    documents = [document for document in shaped(mode, target) if document["kind"] not in moving]
+    documents = [
+        document
+        for document in shaped(mode, target)
+        if document["kind"] not in moving and "aggregationRule" not in document
+    ]
     before, after = apply(place, documents), apply(place, documents)
     versions = [{identity(d): d["metadata"]["resourceVersion"] for d in found} for found in (before, after)]
     assert versions[0] == versions[1]
@@ -262,7 +268,7 @@ def test_the_process_is_told_what_the_configuration_selects() -> None:
     assert "--namespace-selector=team in (a,b),x notin (a,b),y,!z" in container["args"]
 
 
-@pytest.mark.parametrize("name", ["kagenti-webhook", "kagenti-xds"])
+@pytest.mark.parametrize("name", ["kagenti-webhook", "kagenti-xds", "kagenti-operator"])
 def test_every_flag_of_a_deployment_is_one_of_the_command(name: str) -> None:
     """The rendered arguments start the real program, which then misses nothing but what is mounted."""
     (deployment,) = [document for document in shaped("cr", "workloads") if identity(document) == f"Deployment/{name}"]
@@ -390,6 +396,36 @@ def test_the_xds_account_writes_our_status_and_nothing_else() -> None:
     assert writes == {*(("patch", f"{kind}/status") for kind in kinds), ("create", "tokenreviews")}
     resources = {resource for rule in role["rules"] for resource in rule.get("resources", ())}
     assert resources.isdisjoint({"secrets", "configmaps", "*"})
+
+
+def test_the_operators_account_writes_status_events_and_its_lease() -> None:
+    """Its own rights, whatever further roles add: no Secret, no ConfigMap, no write to a pod or workload."""
+    documents = shaped("both", "pods")
+    label = "kagenti.io/aggregate-to-operator"
+    roles = [d for d in documents if d["kind"] == "ClusterRole" and d["metadata"]["labels"].get(label) == "true"]
+    writes = {
+        (verb, resource)
+        for role in roles
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+        if verb not in {"get", "list", "watch"}
+    }
+    kinds = ("agentruntimes", "agentruntimeconfigs", "agentruntimeclusterconfigs", "agentcards")
+    assert writes == {*(("patch", f"{kind}/status") for kind in kinds), ("create", "events")}
+    resources = {resource for role in roles for rule in role["rules"] for resource in rule["resources"]}
+    assert resources.isdisjoint({"secrets", "configmaps", "*"})
+    (lease,) = [d for d in documents if identity(d) == "Role/kagenti-operator"]
+    assert {resource for rule in lease["rules"] for resource in rule["resources"]} == {"leases"}
+
+
+def test_further_kinds_of_workloads_are_read_where_they_are_named() -> None:
+    """``extraWorkloadKinds``."""
+    documents = render(
+        "--set", "extraWorkloadKinds[0].group=example.com,extraWorkloadKinds[0].resource=crewjobs", *PROVIDED
+    )
+    (role,) = [d for d in documents if identity(d) == "ClusterRole/kagenti-operator-workloads"]
+    assert role["rules"][-1] == {"apiGroups": ["example.com"], "resources": ["crewjobs"], "verbs": ["list", "watch"]}
 
 
 def test_the_xds_server_has_an_authority_of_its_own() -> None:

@@ -17,6 +17,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: xds
 {{- end }}
 
+{{- define "kagenti.operatorLabels" -}}
+app.kubernetes.io/name: kagenti
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
 {{- define "kagenti.image" -}}
 {{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}

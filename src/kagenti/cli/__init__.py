@@ -254,6 +254,44 @@ def xds(
 
 
 @app.command()
+def operator(
+    identity: Annotated[str, typer.Option(envvar="POD_NAME", help="Who holds the Lease: the pod's name.")],
+    trigger_mode: Annotated[Mode, typer.Option(envvar="KAGENTI_TRIGGER_MODE")] = Mode.both,
+    target: Annotated[Target, typer.Option(envvar="KAGENTI_TARGET")] = Target.pods,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104  # probes come to the pod
+    status_port: Annotated[int, typer.Option(help="Port for health and metrics.")] = 15013,
+    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
+    namespace_selector: NamespaceSelector = ENROLLED,
+    xds_ca: Annotated[
+        Path | None, typer.Option(help="CA of the xDS server, PEM, watched: the one that the webhook puts into pods.")
+    ] = None,
+    kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
+    lease_seconds: Annotated[int, typer.Option(min=4, help="Seconds that a dead leader is waited for.")] = 8,
+    log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
+) -> None:
+    """Run the operator: status of our kinds, one leader among its replicas."""
+    from kagenti.operator import config, start
+
+    sys.exit(
+        start.main(
+            config.OperatorConfig(
+                identity=identity,
+                mode=trigger_mode.value,
+                target=target.value,
+                host=host,
+                status_port=status_port,
+                xds_ca=xds_ca,
+                installation=_installation(release_namespace, cluster_domain, namespace_selector),
+                kubeconfig=kubeconfig,
+                lease_seconds=lease_seconds,
+                log_level=log_level,
+            )
+        )
+    )
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)

@@ -18,6 +18,9 @@ PROPAGATED: Final = "Propagated"
 NO_PROXIES: Final = "NoProxies"
 """Reason of Unknown: nothing runs that could acknowledge anything."""
 
+MANAGER: Final = "kagenti-xds"
+"""Field manager of the condition; each replica's entry belongs to this, a dash and the replica's name."""
+
 _NOT_ALL: Final = "not every proxy has acknowledged the newest configuration yet"
 _MOST_ERROR: Final = 1024  # characters of lastError in the CRD
 _MOST_QUOTE: Final = 300  # characters of it in a condition

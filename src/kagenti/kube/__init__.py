@@ -3,13 +3,15 @@
 from kagenti.kube.catalogue import Catalogue, keep_last_valid
 from kagenti.kube.client import KubeClient
 from kagenti.kube.feed import AnyFeed, Feed, FeedState, Reflect, Reflecting, feeds_of
-from kagenti.kube.kinds import KINDS, OBSERVED, Kind, StoredObject, path_of
+from kagenti.kube.kinds import AGENT_CARDS, KINDS, OBSERVED, Kind, StoredObject, path_of
 from kagenti.kube.owners import OwnerReader
 from kagenti.kube.pods import PODS, StoredPod
 from kagenti.kube.reflector import Reflector
+from kagenti.kube.settled import SettledCatalogue
 from kagenti.kube.strict import StrictReader
 
 __all__ = [
+    "AGENT_CARDS",
     "KINDS",
     "OBSERVED",
     "PODS",
@@ -23,6 +25,7 @@ __all__ = [
     "Reflect",
     "Reflecting",
     "Reflector",
+    "SettledCatalogue",
     "StoredObject",
     "StoredPod",
     "StrictReader",

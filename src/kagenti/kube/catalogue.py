@@ -47,8 +47,7 @@ class Catalogue:
 
     def runtimes(self, namespace: str | None) -> Iterable[StoredObject]:
         """Returns the AgentRuntimes of a namespace, or all of them."""
-        found = self._runtimes.values()
-        return found if namespace is None else [stored for stored in found if stored.namespace == namespace]
+        return self._runtimes.values() if namespace is None else self._runtimes.by_index("namespace", namespace)
 
     def namespaces(self) -> Iterable[str]:
         """Returns the names of the namespaces that are known."""

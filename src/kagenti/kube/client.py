@@ -142,6 +142,43 @@ def _load_inline(context: ssl.SSLContext, user: Mapping[str, JSON]) -> None:
         context.load_cert_chain(pair.name)
 
 
+class _Token:
+    """The bearer token of a connection, read again as its file is rotated."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._file = connection.token_file
+        self._text, self._read = connection.token, -_TOKEN_AGE
+
+    def current(self) -> str:
+        if self._file is not None and time.monotonic() - self._read > _TOKEN_AGE:
+            self._text, self._read = self._file.read_text().strip(), time.monotonic()
+        return self._text
+
+
+def _session(connection: Connection, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(ssl=connection.tls or False, limit=0, keepalive_timeout=60)
+    # trust_env stays off: a proxy variable must not send our token elsewhere.
+    return aiohttp.ClientSession(
+        connector=connector, timeout=aiohttp.ClientTimeout(total=None), middlewares=middlewares
+    )
+
+
+def open_session(connection: Connection, *, user_agent: str) -> aiohttp.ClientSession:
+    """Returns a session for a library that makes its own requests: each one carries the token of its moment.
+
+    To be called on the event loop that will use it, and closed there.
+    """
+    token = _Token(connection)
+
+    async def authorize(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        request.headers["User-Agent"] = user_agent
+        if text := token.current():
+            request.headers["Authorization"] = f"Bearer {text}"
+        return await handler(request)
+
+    return _session(connection, authorize)
+
+
 class KubeClient:
     """Requests to one API server over keep-alive connections; an async context manager."""
 
@@ -149,12 +186,10 @@ class KubeClient:
         self._connection = connection
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
-        self._token, self._token_read = connection.token, -_TOKEN_AGE
+        self._token = _Token(connection)
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(ssl=self._connection.tls or False, limit=0, keepalive_timeout=60)
-        # trust_env stays off: a proxy variable must not send our token elsewhere.
-        self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+        self._session = _session(self._connection)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -165,16 +200,10 @@ class KubeClient:
         headers = {"Accept": accept, "User-Agent": self._user_agent, "Accept-Encoding": "identity"}
         if content_type:
             headers["Content-Type"] = content_type
-        token = self._current_token()
+        token = self._token.current()
         if token:
             headers["Authorization"] = f"Bearer {token}"
         return headers
-
-    def _current_token(self) -> str:
-        path = self._connection.token_file
-        if path is not None and time.monotonic() - self._token_read > _TOKEN_AGE:
-            self._token, self._token_read = path.read_text().strip(), time.monotonic()
-        return self._token
 
     @asynccontextmanager
     async def stream(self, path: str, params: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:

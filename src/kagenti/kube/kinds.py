@@ -146,6 +146,10 @@ def _by_target(found: StoredObject) -> Iterable[WorkloadRef]:
     return (found.target,) if found.target is not None else ()
 
 
+def _by_namespace(found: StoredObject) -> Iterable[str]:
+    return (found.namespace,)
+
+
 def _path(plural: str) -> str:
     return f"/apis/{wellknown.GROUP}/{wellknown.VERSION}/{plural}"
 
@@ -153,7 +157,13 @@ def _path(plural: str) -> str:
 KINDS: Final[Mapping[str, Kind[StoredObject]]] = {
     kind.name: kind
     for kind in (
-        Kind("AgentRuntime", _path("agentruntimes"), "agentruntimes", _ours("AgentRuntime"), {"target": _by_target}),
+        Kind(
+            "AgentRuntime",
+            _path("agentruntimes"),
+            "agentruntimes",
+            _ours("AgentRuntime"),
+            {"target": _by_target, "namespace": _by_namespace},
+        ),
         Kind("AgentRuntimeConfig", _path("agentruntimeconfigs"), "agentruntimeconfigs", _ours("AgentRuntimeConfig")),
         Kind(
             "AgentRuntimeClusterConfig",
@@ -174,6 +184,9 @@ OBSERVED: Final[Mapping[str, Kind[StoredObject]]] = {
     name: kind if name == "Namespace" else _observed(kind) for name, kind in KINDS.items()
 }
 """The same kinds with their status, for processes that write it."""
+
+AGENT_CARDS: Final = _observed(Kind("AgentCard", _path("agentcards"), "agentcards", _ours("AgentCard")))
+"""AgentCards with their status: only the operator keeps them."""
 
 WORKLOADS: Final[Mapping[tuple[str, str], str]] = {
     ("", "Pod"): "/api/v1/namespaces/{}/pods/{}",

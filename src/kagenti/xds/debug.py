@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
+from kagenti.pages import JSON_TYPE, Page
 from kagenti.xds.census import Census, Proxy
 from kagenti.xds.identity import PodIdentity
 from kagenti.xds.keys import Keyring
-from kagenti.xds.pages import JSON_TYPE, Page
 from kagenti.xds.shelf import Entry
 from kagenti.xds.snapshots import Snapshots
 

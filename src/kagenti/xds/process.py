@@ -15,11 +15,10 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from kagenti import tls
+from kagenti import pages, tls
 from kagenti.kube import AnyFeed
-from kagenti.xds import pages
+from kagenti.pages import JSON_TYPE, TEXT_TYPE, Page
 from kagenti.xds.config import XdsConfig
-from kagenti.xds.pages import JSON_TYPE, TEXT_TYPE, Page
 
 SYNC_POLL: Final = 0.02
 # A change builds hundreds of dicts; at the default 700 a collection would run in the middle of most of them.

@@ -26,7 +26,7 @@ from kagenti_api.v1alpha1.agentruntime import CONFIG_PROPAGATED
 
 JSON = Any  # statuses and manifests
 
-SHARED_MANAGER: Final = "kagenti-xds"
+SHARED_MANAGER: Final = propagation.MANAGER
 """Field manager of the condition."""
 SETTLE: Final = 0.2
 """Seconds before a change is written: most pushes are acknowledged within them and need no word."""

@@ -13,9 +13,8 @@ import aiohttp
 import orjson
 import pytest
 
-from kagenti import errors, tls
+from kagenti import errors, pages, tls
 from kagenti.journal import JsonFormatter
-from kagenti.xds import pages
 from kagenti.xds.config import XdsConfig
 from kagenti.xds.process import Process
 from tests.unit.webhook.conftest import FakeFeed, make_authority

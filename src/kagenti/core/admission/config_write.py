@@ -6,15 +6,13 @@ from typing import Any
 
 from kagenti import errors
 from kagenti.core import layers as gathering
-from kagenti.core import settings, validation
+from kagenti.core import validation
 from kagenti.core.admission import desk, respond
 from kagenti.core.admission.desk import Desk
 from kagenti.core.admission.reach import Reach, explore
 from kagenti.core.admission.respond import Answer
 from kagenti.core.admission.review import Request
 from kagenti.core.settings.model import Finding, Layer, LayerName, ResolvedSettings
-from kagenti.core.trigger import reasons
-from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a raw manifest
 
@@ -71,7 +69,8 @@ class ConfigWrite:
         warnings = self._unlabelled(new)
         found = yield from self._reach(new, old)
         warnings += found.warnings()
-        warnings += self._unenforced(new)
+        if new is not None:
+            warnings += desk.said(self.at.unenforced(new))
         if new is None:
             reach = f"namespace {self.request.namespace}" if self.layer == "namespace" else "the cluster"
             warnings.append(f"workloads of {reach} go back to the layers that remain: live settings at once")
@@ -96,32 +95,3 @@ class ConfigWrite:
             after=lambda runtime: self._settings(runtime.source.namespace, new, runtime),
             locks=locks,
         )
-
-    def _unenforced(self, new: Layer | None) -> list[str]:
-        """Returns where nothing can hold anybody to a Mandatory that this config declares."""
-        if new is None or not (new.mandatory or any(rule.mandatory for rule in new.namespaces)):
-            return []
-        if self.at.context.mode == "label":
-            why = "trigger mode is label: pods without the label are not seen; use mode both or cr"
-            return [f"{reasons.POLICY_UNENFORCED}: {why}"]
-        bare = [name for name in self._bound(new) if not self.at.coverage(name).enrolled]
-        if not bare:
-            return []
-        others = f"; so are {len(bare) - 1} more" if len(bare) > 1 else ""
-        return [f"{reasons.POLICY_UNENFORCED}: {self._not_covered(bare[0])}{others}"]
-
-    def _bound(self, new: Layer) -> list[str]:
-        """Returns the known namespaces that this config's Mandatory is about."""
-        if self.layer == "namespace":
-            return [self.request.namespace]
-        view = self.at.view
-        labelled = {name: view.namespace_labels(name) or {} for name in sorted(view.namespaces())}
-        return [
-            name
-            for name, labels in labelled.items()
-            if settings.namespace_policy(new, None, name=name, labels=labels).mandatory
-        ]
-
-    def _not_covered(self, namespace: str) -> str:
-        enrol = f"kubectl label namespace {namespace} {wellknown.ENROLLED_LABEL}=true"
-        return self.at.coverage(namespace).why or f"namespace {namespace} is not enrolled; {enrol}"

@@ -13,6 +13,7 @@ from kagenti.core.admission.respond import Answer
 from kagenti.core.admission.review import Request
 from kagenti.core.layers import Catalogue, LayerCache, Stored
 from kagenti.core.settings.model import Finding, Layer, LayerName, ResolvedSettings
+from kagenti.core.trigger import reasons
 from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a raw manifest
@@ -70,6 +71,35 @@ class Desk:
             selector=self.context.installation.namespace_selector if labels is not None else "",
             release_namespace=self.context.installation.release_namespace,
         )
+
+    def unenforced(self, config: Layer) -> tuple[Finding, ...]:
+        """Returns where nothing can hold anybody to a Mandatory that a config declares (spec 01)."""
+        if not (config.mandatory or any(rule.mandatory for rule in config.namespaces)):
+            return ()
+        name = str(config.source)
+        if self.context.mode == "label":
+            why = "trigger mode is label: pods without the label are not seen; use mode both or cr"
+            return (Finding(reasons.POLICY_UNENFORCED, why, "spec.policy", (name,)),)
+        bare = [found for found in self._bound(config) if not self.coverage(found).enrolled]
+        if not bare:
+            return ()
+        others = f"; so are {len(bare) - 1} more" if len(bare) > 1 else ""
+        return (Finding(reasons.POLICY_UNENFORCED, f"{self._not_covered(bare[0])}{others}", "spec.policy", (name,)),)
+
+    def _bound(self, config: Layer) -> list[str]:
+        """Returns the known namespaces that a config's Mandatory is about."""
+        if config.source.layer == "namespace":
+            return [config.source.namespace]
+        labelled = {name: self.view.namespace_labels(name) or {} for name in sorted(self.view.namespaces())}
+        return [
+            name
+            for name, labels in labelled.items()
+            if settings.namespace_policy(config, None, name=name, labels=labels).mandatory
+        ]
+
+    def _not_covered(self, namespace: str) -> str:
+        enrol = f"kubectl label namespace {namespace} {wellknown.ENROLLED_LABEL}=true"
+        return self.coverage(namespace).why or f"namespace {namespace} is not enrolled; {enrol}"
 
 
 def manifest_of(request: Request, which: Mapping[str, JSON]) -> JSON:

@@ -1,0 +1,108 @@
+"""PodsInjected: whether every pod of the workload carries the sidecars that it should, and what is wrong where one does not."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from kagenti.core import trigger
+from kagenti.core.reconcile.conditions import Condition
+from kagenti.core.reconcile.facts import Rollout, Target
+from kagenti.core.reconcile.judge import Judged, State
+from kagenti.core.trigger import Coverage, Mode
+from kagenti_api.v1alpha1 import wellknown
+from kagenti_api.v1alpha1.agentruntime import (
+    BARE_PODS,
+    EVICTION_WITHHELD,
+    FOREIGN_SIDECARS,
+    INJECTED,
+    INTERCEPTION_NOT_ENFORCED,
+    LABEL_MISSING,
+    NO_PODS,
+    NOT_ENROLLED,
+    PODS_INJECTED,
+    STALE_PODS,
+    TAMPERED_PODS,
+)
+
+_REPLACE: Final = "replace them: restart the workload"
+
+
+def pods_injected(
+    judged: Sequence[Judged], *, target: Target, namespace: str, coverage: Coverage, mode: Mode, rollout: Rollout
+) -> Condition:
+    """Returns the condition, from the most to the least serious of what is wrong.
+
+    Args:
+        judged: What was found of each pod.
+        target: The workload; decides where no pod speaks for it.
+        namespace: Its namespace.
+        coverage: How the webhook's entries cover that namespace.
+        mode: Trigger mode.
+        rollout: What was undertaken for bare pods.
+    """
+    if not judged:
+        return _no_pods(target, namespace, coverage, mode)
+    total = len(judged)
+    for pod in _of(judged, "tampered"):
+        return _false(TAMPERED_PODS, f"{_count(judged, 'tampered')} of {total} pods: {pod.message}; {_REPLACE}")
+    for pod in _of(judged, "foreign"):
+        return _false(FOREIGN_SIDECARS, f"{_count(judged, 'foreign')} of {total} pods: {pod.message}")
+    for pod in (pod for pod in judged if not pod.called and not pod.injected):
+        return _false(pod.reason, pod.message)
+    if _count(judged, "bare"):
+        return _bare(judged, rollout)
+    for pod in (pod for pod in judged if pod.state in ("optedOut", "left")):
+        return _false(pod.reason, f"{sum(not each.injected for each in judged)} of {total} pods: {pod.message}")
+    return _all_injected(judged)
+
+
+def _no_pods(target: Target, namespace: str, coverage: Coverage, mode: Mode) -> Condition:
+    """Without pods the template says whether the webhook would be called for them."""
+    if target.state == "found":
+        entry = trigger.entry_of(mode, target.inject_label)
+        if coverage.excluded:
+            return _false(coverage.excluded, coverage.why)
+        if entry is None:
+            label = f"{wellknown.INJECT_LABEL}: {wellknown.INJECT_ENABLED}"
+            return _false(LABEL_MISSING, f"trigger mode is label: add {label} to the pod template")
+        if entry == "cr" and not coverage.enrolled:
+            enrol = f"kubectl label namespace {namespace} {wellknown.ENROLLED_LABEL}=true"
+            return _false(NOT_ENROLLED, f"namespace {namespace} is not enrolled; enrol it: {enrol}")
+        if target.idle:
+            return Condition(PODS_INJECTED, "True", NO_PODS, "the workload wants no pod now")
+    return Condition(PODS_INJECTED, "Unknown", NO_PODS, "no pod runs yet")
+
+
+def _bare(judged: Sequence[Judged], rollout: Rollout) -> Condition:
+    count = f"{_count(judged, 'bare')} of {len(judged)} pods have no sidecars"
+    withheld = rollout.withheld or next((pod.withheld for pod in judged if pod.withheld), "")
+    if withheld:
+        return _false(EVICTION_WITHHELD, f"{count} and are left alone: {withheld}")
+    return _false(BARE_PODS, f"{count}; their replacements will have them")
+
+
+def _all_injected(judged: Sequence[Judged]) -> Condition:
+    total, stale = len(judged), _of(judged, "stale")
+    if stale:
+        fields = sorted({field for pod in stale for field in pod.fields})
+        named = f": {', '.join(fields[:5])}{', …' if len(fields) > 5 else ''}" if fields else ""
+        return Condition(
+            PODS_INJECTED, "True", STALE_PODS, f"{len(stale)} of {total} pods have older restart settings{named}"
+        )
+    for pod in (pod for pod in judged if pod.weak):
+        return Condition(PODS_INJECTED, "True", INTERCEPTION_NOT_ENFORCED, pod.weak)
+    return Condition(PODS_INJECTED, "True", INJECTED, f"all {total} pods carry the sidecars" if total > 1 else _ONE)
+
+
+_ONE: Final = "the pod carries the sidecars"
+
+
+def _of(judged: Iterable[Judged], state: State) -> list[Judged]:
+    return [pod for pod in judged if pod.state == state]
+
+
+def _count(judged: Iterable[Judged], state: State) -> int:
+    return len(_of(judged, state))
+
+
+def _false(reason: str, message: str) -> Condition:
+    return Condition(PODS_INJECTED, "False", reason, message)

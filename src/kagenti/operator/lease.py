@@ -1,0 +1,176 @@
+"""Who leads: one Lease (coordination.k8s.io/v1), held by renewing it, given back on exit.
+
+The clock of other machines is never believed: a Lease counts as abandoned when it has not changed for its duration as seen
+from here (client-go's rule). Whoever cannot renew in time stops leading before anybody else may begin.
+"""
+
+import asyncio
+import datetime
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+import orjson
+
+from kagenti import errors
+
+JSON = Any  # a Lease
+
+NAME: Final = "kagenti-operator"
+_API: Final = "coordination.k8s.io/v1"
+_RENEWALS: Final = 4  # a lease's length
+_SAFETY: Final = 0.7  # of a lease's length: who has not renewed by then stops
+
+
+class Requests(Protocol):
+    """Raw requests; raises ClusterError."""
+
+    async def request(
+        self, method: str, path: str, *, body: bytes | None = None, content_type: str = "", timeout: float = 10.0
+    ) -> bytes:
+        """Returns the body of a 2xx answer."""
+
+
+class Lost(Exception):
+    """The Lease is somebody else's, or could not be renewed in time."""
+
+
+class Lease:
+    """One candidate. ``now`` (monotonic), ``sleep`` and ``clock`` (aware) are the clock, for tests."""
+
+    def __init__(
+        self,
+        client: Requests,
+        *,
+        namespace: str,
+        identity: str,
+        seconds: int,
+        logger: logging.Logger,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+    ) -> None:
+        self._client, self._identity, self._seconds, self._logger = client, identity, seconds, logger
+        self._now, self._sleep, self._clock = now, sleep, clock
+        self._collection = f"/apis/{_API}/namespaces/{namespace}/leases"
+        self._namespace = namespace
+        self._held: JSON = None
+        self._seen: tuple[str, float] = ("", 0.0)
+        self.holder = ""
+        self.last_contact = now()
+
+    @property
+    def held(self) -> bool:
+        """Whether this candidate leads."""
+        return self._held is not None
+
+    async def acquire(self) -> None:
+        """Waits until the Lease is ours."""
+        while not await self._tried():
+            await self._sleep(self._seconds / _RENEWALS)
+
+    async def keep(self) -> None:
+        """Renews until cancelled; raises Lost when others may lead."""
+        renewed = self._now()
+        while True:
+            await self._sleep(self._seconds / _RENEWALS)
+            left = renewed + self._seconds * _SAFETY - self._now()
+            if left <= 0:
+                self._held = None
+                raise Lost(f"the Lease could not be renewed for {self._seconds * _SAFETY:g} s")
+            asked = self._now()
+            try:
+                self._held = await self._renewed(self._held, left)
+            except errors.ClusterError as problem:
+                self._logger.warning("lease not renewed", extra={"fields": {"problem": str(problem)}})
+                continue
+            renewed = self.last_contact = asked
+
+    async def _renewed(self, held: JSON, left: float) -> JSON:
+        """Returns the Lease after a renewal; raises Lost where it is another's, ClusterError where nobody answers."""
+        try:
+            return await self._put(held, self._spec(held["spec"]), timeout=left)
+        except errors.NotFound:
+            found = None
+        except errors.Conflict:  # somebody wrote; perhaps it was we, and the answer did not come through
+            found = await self._read()
+        if found is None or (found.get("spec") or {}).get("holderIdentity") != self._identity:
+            self._held = None
+            raise Lost("the Lease was taken away" if found is None else "another replica holds the Lease")
+        return found
+
+    async def release(self) -> None:
+        """Gives the Lease back, so that others need not wait for its end; a failure only costs them that wait."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        spec = {**held["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._time()}
+        try:
+            await self._put(held, spec, timeout=2.0)
+        except errors.ClusterError as problem:
+            self._logger.warning("lease not given back", extra={"fields": {"problem": str(problem)}})
+
+    async def _tried(self) -> bool:
+        try:
+            found = await self._read()
+            if found is None:
+                self._held = await self._create()
+            elif self._free(found):
+                self._held = await self._put(found, self._spec(found["spec"]), timeout=self._seconds / 2)
+        except errors.Conflict:
+            return False  # another candidate was faster
+        except errors.ClusterError as problem:
+            self._logger.warning("lease cannot be read or written", extra={"fields": {"problem": str(problem)}})
+            return False
+        self.last_contact = self._now()
+        if self.held:
+            self.holder = self._identity
+        return self.held
+
+    def _free(self, found: JSON) -> bool:
+        """Whether the Lease may be taken: nobody's, ours from an earlier life, or unchanged for its whole duration."""
+        spec, version = found.get("spec") or {}, found["metadata"]["resourceVersion"]
+        self.holder = spec.get("holderIdentity") or ""
+        if self._seen[0] != version:
+            self._seen = (version, self._now())
+        if self.holder in ("", self._identity):
+            return True
+        return self._now() - self._seen[1] >= float(spec.get("leaseDurationSeconds") or self._seconds)
+
+    async def _read(self) -> JSON | None:
+        try:
+            path, budget = f"{self._collection}/{NAME}", self._seconds / 2
+            return orjson.loads(await self._client.request("GET", path, timeout=budget))
+        except errors.NotFound:
+            return None
+
+    async def _create(self) -> JSON:
+        metadata = {"name": NAME, "namespace": self._namespace}
+        lease = {"apiVersion": _API, "kind": "Lease", "metadata": metadata, "spec": self._spec({})}
+        return await self._send("POST", self._collection, lease, timeout=self._seconds / 2)
+
+    async def _put(self, lease: JSON, spec: JSON, *, timeout: float) -> JSON:
+        """Writes over exactly that version of the Lease; raises Conflict for another."""
+        return await self._send("PUT", f"{self._collection}/{NAME}", {**lease, "spec": spec}, timeout=timeout)
+
+    async def _send(self, method: str, path: str, lease: JSON, *, timeout: float) -> JSON:
+        body = orjson.dumps(lease)
+        answer = await self._client.request(method, path, body=body, content_type="application/json", timeout=timeout)
+        return orjson.loads(answer)
+
+    def _spec(self, before: JSON) -> JSON:
+        mine = before.get("holderIdentity") == self._identity
+        now = self._time()
+        transitions = int(before.get("leaseTransitions") or 0)
+        return {
+            **before,
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": self._seconds,
+            "renewTime": now,
+            "acquireTime": before.get("acquireTime") or now if mine else now,
+            "leaseTransitions": transitions if mine or not before else transitions + 1,
+        }
+
+    def _time(self) -> str:
+        return self._clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")

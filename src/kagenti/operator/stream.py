@@ -1,0 +1,61 @@
+"""What kopf's watch streams see and no handler is told: where a full list begins and ends, and bookmarks.
+
+Wraps one private function of exactly one version of kopf, which pyproject.toml pins. Without it an object that is deleted
+while the watch is being opened anew would stay in our stores for ever, and a dead stream would look like a quiet one.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any, Final, Protocol
+
+from kopf._cogs.clients import watching
+
+from kagenti import errors
+
+VERSION: Final = "1.45.2"
+"""The version of kopf that was read for this."""
+
+Event = Any  # a raw watch event, or kopf's own mark
+
+
+class Tap(Protocol):
+    """Is told what passes; on kopf's own event loop."""
+
+    def listing(self, plural: str) -> None:
+        """A full list of that resource begins."""
+
+    def passing(self, plural: str, *, listed: bool) -> None:
+        """An event or a bookmark passes; ``listed`` for an object of the full list."""
+
+    async def listed(self, plural: str) -> None:
+        """The full list has passed: waits until every object of it has been handled."""
+
+
+@contextmanager
+def tapped(tap: Tap) -> Iterator[None]:
+    """Makes ``tap`` hear of every stream that kopf opens while the block runs.
+
+    Raises:
+        Defect: This is another version of kopf, whose streams may be made otherwise.
+    """
+    installed = version("kopf")
+    if installed != VERSION:
+        raise errors.Defect(f"kopf {installed} is installed, and its streams were read at {VERSION}; pin that one")
+    original = watching.continuous_watch
+
+    async def continuous_watch(**arguments: Any) -> AsyncIterator[Event]:  # Any: kopf's own arguments, passed through
+        plural = arguments["resource"].plural
+        tap.listing(plural)
+        async for event in original(**arguments):
+            if event is watching.Bookmark.LISTED:
+                await tap.listed(plural)
+            else:
+                tap.passing(plural, listed=event["type"] is None)
+            yield event
+
+    watching.continuous_watch = continuous_watch
+    try:
+        yield
+    finally:
+        watching.continuous_watch = original
