@@ -40,7 +40,9 @@ KEPT = (
     "pattern",
     "type",
     "x-kubernetes-list-type",
+    "x-kubernetes-map-type",
 )
+SIBLINGS = ("description", "x-kubernetes-list-type", "x-kubernetes-map-type")
 INT32 = 2**31 - 1
 AUTHORITIES: Mapping[str, str] = {"workload": "workload", "cluster": "cluster, unless delegated"}
 
@@ -105,7 +107,7 @@ class Generator:
 
     def _resolved(self, raw: JSON, seen: tuple[str, ...]) -> tuple[JSON, str]:
         """Follows $ref and drops the null of an optional; refuses recursion and other unions."""
-        model, siblings = "", {key: raw[key] for key in ("description", "x-kubernetes-list-type") if key in raw}
+        model, siblings = "", {key: raw[key] for key in SIBLINGS if key in raw}
         while "$ref" in raw or "anyOf" in raw:
             if "$ref" in raw:
                 model = raw["$ref"].rpartition("/")[2]

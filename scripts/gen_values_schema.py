@@ -80,10 +80,14 @@ class Xds(Values):
     resources: dict[str, Any] = Field(description="Requests and limits of the container.")
 
 
+Network = Annotated[str, Field(pattern=r"^[0-9a-f.:]{2,39}/[0-9]{1,3}$")]
+
+
 class Operator(Values):
     """The operator."""
 
     replicas: int = Field(ge=1, le=16, description="Pods of the operator; one leads.")
+    pod_networks: list[Network] = Field(max_length=16, description="Where agents are asked for cards; empty: anywhere.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(description="What is logged.")
     priority_class_name: str = Field(max_length=253, description="Priority class; empty for the cluster's default.")
     resources: dict[str, Any] = Field(description="Requests and limits of the container.")

@@ -5,12 +5,49 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from .meta import Column, Conditions, KindMarks, LabelSelector, ObjectMeta
-from .model import Cel, Model
+from .model import ATOMIC, Cel, Model
 from .scalars import Count, Duration, Port, Text, Url
 
-SYNCED: Final = "Synced"  # True: SyncSuccess; False: the step that failed; reasons grow with the operator
+SYNCED: Final = "Synced"
+"""Condition: the card in status is what the agent serves."""
 SYNC_SUCCESS: Final = "SyncSuccess"
+"""True: fetched from the newest ready pod of the current revision."""
 MULTIPLE_WORKLOADS: Final = "MultipleWorkloads"
+"""True too: the selector matches pods of several workloads; the message says whose card won."""
+NO_PODS: Final = "NoPods"
+"""False: no pod has the labels."""
+NO_READY_POD: Final = "NoReadyPod"
+"""False: pods match, none of them is ready."""
+HOST_NETWORK: Final = "HostNetwork"
+"""False: the ready pods have the address of their node, which is never asked."""
+FETCH_FAILURES: Final = (
+    "NotFound",
+    "Redirect",
+    "BadStatus",
+    "Encoded",
+    "TooLarge",
+    "Timeout",
+    "Tls",
+    "Unreachable",
+    "BadAnswer",
+    "ForbiddenAddress",
+    "NotUtf8",
+    "NotJson",
+    "NotACard",
+    "TooComplex",
+    "Defect",
+)
+"""False: the pod was asked, and its answer is not used; in the order in which a fetch can fail but for the last, ours."""
+CONSISTENT: Final = "Consistent"
+"""Condition: the pods that were asked serve one card."""
+CARDS_EQUAL: Final = "CardsEqual"
+"""True."""
+CARDS_DIFFER: Final = "CardsDiffer"
+"""False: two ready pods of the current revision serve different cards."""
+NOT_COMPARED: Final = "NotCompared"
+"""Unknown: no card has been fetched from the pods that are ready now."""
+A2A: Final = "a2a"
+"""Protocol of every card so far."""
 SYNC_PERIOD: Final = "30s"
 """Default of spec.syncPeriod."""
 
@@ -68,8 +105,10 @@ class AgentCardStatus(Model):
     """When the card was last fetched with success, RFC 3339."""
     conditions: Conditions | None = None
     """Conditions."""
-    card: Annotated[dict[str, Any], Field(max_length=64)] | None = None  # Any: the agent's own, unknown fields are kept
-    """The card as fetched: untrusted data of the agent."""
+    card: Annotated[dict[str, Any], Field(max_length=64, json_schema_extra=ATOMIC)] | None = (
+        None  # Any: the agent's own
+    )
+    """The card as fetched, with all its fields; untrusted data of the agent."""
     source: CardSource | None = None
     """Where it came from."""
     matched_pods: Count | None = None
@@ -93,8 +132,12 @@ class AgentCard(Model):
             Column("Version", "string", ".status.card.version"),
             Column("Protocol", "string", ".status.protocol"),
             Column("Synced", "string", '.status.conditions[?(@.type=="Synced")].status'),
+            Column("Reason", "string", '.status.conditions[?(@.type=="Synced")].reason'),
             Column("Last-Sync", "date", ".status.lastSyncTime"),
             Column("Age", "date", ".metadata.creationTimestamp"),
+            Column("Pods", "integer", ".status.matchedPods", priority=1),
+            Column("Consistent", "string", '.status.conditions[?(@.type=="Consistent")].status', priority=1),
+            Column("Source", "string", ".status.source.url", priority=1),
         ),
     )
 

@@ -20,6 +20,9 @@ class Cel:
 SET: Final = {"x-kubernetes-list-type": "set"}
 """Marks a list whose items are unique; the API server refuses duplicates."""
 
+ATOMIC: Final = {"x-kubernetes-map-type": "atomic"}
+"""Marks a map that is written as a whole: managedFields name the map, not every key in it."""
+
 T = TypeVar("T", bound=Hashable)
 
 

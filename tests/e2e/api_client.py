@@ -23,9 +23,9 @@ PLURALS = {
     "ReplicaSet": ("apps", "v1", "replicasets"),
     "Job": ("batch", "v1", "jobs"),
     "CronJob": ("batch", "v1", "cronjobs"),
+    "AgentCard": ("kagenti.io", "v1alpha1", "agentcards"),
     "AgentRuntime": ("kagenti.io", "v1alpha1", "agentruntimes"),
     "AgentRuntimeConfig": ("kagenti.io", "v1alpha1", "agentruntimeconfigs"),
-    "AgentCard": ("kagenti.io", "v1alpha1", "agentcards"),
     "AgentRuntimeClusterConfig": ("kagenti.io", "v1alpha1", "agentruntimeclusterconfigs"),
 }
 CLUSTER_SCOPED = {"Namespace", "AgentRuntimeClusterConfig"}

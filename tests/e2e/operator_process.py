@@ -18,7 +18,12 @@ class Operator:
     """One replica; may be stopped, killed and started again."""
 
     def __init__(
-        self, installation: Installed, identity: str = "kagenti-operator-0", *, lease_seconds: int = 8
+        self,
+        installation: Installed,
+        identity: str = "kagenti-operator-0",
+        *,
+        lease_seconds: int = 8,
+        extra: tuple[str, ...] = (),
     ) -> None:
         self.installation, self.identity = installation, identity
         self.status_port = free_port()
@@ -29,6 +34,7 @@ class Operator:
         self._command += ["--trigger-mode", installation.options.mode, "--target", installation.options.target]
         self._command += ["--kubeconfig", str(kubeconfig)]
         self._command += ["--xds-ca", str(installation.folder / "xds-ca.crt"), "--lease-seconds", str(lease_seconds)]
+        self._command += extra
         self.process: Process | None = None
 
     def start(self, *, leads: bool = True) -> "Operator":

@@ -223,6 +223,7 @@ BAD = {
     "self-managed": (("--set", "certificates.mode=selfManaged"), "needs the operator"),
     "one Secret for both": (("--set", "certificates.xdsSecretName=kagenti-webhook-tls"), "name two"),
     "xds replicas": (("--set", "xds.replicas=17"), "maximum: got 17, want 16"),
+    "pod networks": (("--set", "operator.podNetworks={10.244.0.0}"), "does not match pattern"),
     "no bundle": (("--set", "certificates.mode=provided"), "set it to the PEM of the CA"),
     "two authorities": (("--set", "certificates.caBundle=x"), "cert-manager writes the caBundle"),
     "old Kubernetes": (("--kube-version", "1.31.0"), "kubeVersion: >=1.32.0-0"),
@@ -266,6 +267,14 @@ def test_the_process_is_told_what_the_configuration_selects() -> None:
     documents = {identity(document): document for document in render("--set", values)}
     (container,) = documents["Deployment/kagenti-webhook"]["spec"]["template"]["spec"]["containers"]
     assert "--namespace-selector=team in (a,b),x notin (a,b),y,!z" in container["args"]
+
+
+def test_the_operator_is_told_where_pods_are() -> None:
+    """Networks of both families, with commas between; without any there is no flag."""
+    for value, flags in (("[]", []), ('["10.244.0.0/16", "fd00::/8"]', ["--pod-networks=10.244.0.0/16,fd00::/8"])):
+        documents = {identity(document): document for document in render("--set-json", f"operator.podNetworks={value}")}
+        (container,) = documents["Deployment/kagenti-operator"]["spec"]["template"]["spec"]["containers"]
+        assert [found for found in container["args"] if "pod-networks" in found] == flags
 
 
 @pytest.mark.parametrize("name", ["kagenti-webhook", "kagenti-xds", "kagenti-operator"])

@@ -6,6 +6,15 @@ from pathlib import Path
 import pytest
 from scripts.gen_reasons import SECTIONS
 
+from kagenti_api.v1alpha1.agentcard import (
+    FETCH_FAILURES,
+    HOST_NETWORK,
+    MULTIPLE_WORKLOADS,
+    NO_PODS,
+    NO_READY_POD,
+    SYNC_SUCCESS,
+)
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMED = re.compile(
@@ -52,3 +61,11 @@ def test_every_reason_code_is_explained() -> None:
 def test_the_page_has_the_code(code: str) -> None:
     """What the generator knows is on the page."""
     assert f"| `{code}` |" in (ROOT / "docs" / "triggers-and-admission.md").read_text()
+
+
+def test_every_reason_of_synced_is_explained() -> None:
+    """In docs/agent-cards.md, and no other there."""
+    table = (ROOT / "docs" / "agent-cards.md").read_text().partition("## Reasons of `Synced`")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    named = {code for row in rows for code in re.findall(r"`(\w+)`", row)}
+    assert named == {SYNC_SUCCESS, MULTIPLE_WORKLOADS, NO_PODS, NO_READY_POD, HOST_NETWORK, *FETCH_FAILURES}

@@ -268,6 +268,13 @@ def operator(
     ] = None,
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
     lease_seconds: Annotated[int, typer.Option(min=4, help="Seconds that a dead leader is waited for.")] = 8,
+    pod_networks: Annotated[
+        str,
+        typer.Option(
+            help="Networks of the pods' addresses, a.b.c.d/n with commas between: no others are asked for agent cards. "
+            "Empty: any but loopback, link-local, metadata servers and the API server."
+        ),
+    ] = "",
     log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
 ) -> None:
     """Run the operator: status of our kinds, one leader among its replicas."""
@@ -285,6 +292,7 @@ def operator(
                 installation=_installation(release_namespace, cluster_domain, namespace_selector),
                 kubeconfig=kubeconfig,
                 lease_seconds=lease_seconds,
+                pod_networks=config.networks(pod_networks),
                 log_level=log_level,
             )
         )

@@ -6,7 +6,6 @@ members of well-formed signing keys pass (RFC 7517, RFC 7518 section 6), and sym
 
 import base64
 import binascii
-import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -14,8 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import orjson
 
-from kagenti import errors
 from kagenti.core.settings import canonical
+from kagenti.core.untrusted import Refused, forbidden, literal
 
 JSON = Any  # a key set as fetched
 
@@ -39,22 +38,6 @@ _COORDINATES: Final = {"P-256": 32, "P-384": 48, "P-521": 66}  # bytes, RFC 7518
 _ED25519: Final = 32  # bytes, RFC 8037 section 2
 _MODULUS: Final = (256, 1024)  # bytes: RFC 7518 section 3.3 wants 2048 bits or more; larger ones are an attack on CPUs
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*={0,2}", re.ASCII)
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-# Addresses of clouds' metadata servers outside of 169.254.0.0/16: AWS, Alibaba, Azure's wire server, Oracle.
-_METADATA: Final = frozenset(
-    ipaddress.ip_address(text)
-    for text in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
-)
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
-
-
-class Refused(errors.InputError):
-    """A URL, an address or a document that is not used; ``code`` is a bounded reason for metrics."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def clean(document: bytes) -> str:
@@ -101,14 +84,6 @@ def location(url: str) -> SplitResult:
     return parts
 
 
-def literal(host: str) -> _Address | None:
-    """Returns the address that a host is spelt as, or None for a name."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
 def port_of(parts: SplitResult) -> int:
     """Returns the port of a URL."""
     return parts.port or _PORTS[parts.scheme]
@@ -125,30 +100,12 @@ def refuse_address(address: str, port: int, *, api_servers: Collection[tuple[str
     Raises:
         Refused: Loopback, link-local, unspecified, multicast, a metadata server, or the API server.
     """
-    found = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
-    for what, holds in (
-        ("loopback", found.is_loopback),
-        ("link-local", found.is_link_local),
-        ("unspecified", found.is_unspecified),
-        ("multicast", found.is_multicast),
-        ("a metadata server's", found in _METADATA),
-    ):
-        if holds:
-            raise Refused("ForbiddenAddress", f"the host's address is {what}; {_WAY_OUT}")
-    if any(port == own and found == _unwrapped(ipaddress.ip_address(server)) for server, own in api_servers):
-        raise Refused("ForbiddenAddress", f"the host's address is the API server's; {_WAY_OUT}")
+    what = forbidden(address, port, api_servers=api_servers)
+    if what:
+        raise Refused("ForbiddenAddress", f"the host's address is {what}; {_WAY_OUT}")
 
 
 _WAY_OUT: Final = "list its origin in policy.identityProviders of the cluster's config if that is meant"
-
-
-def _unwrapped(address: _Address) -> _Address:
-    """Returns the IPv4 address that an IPv6 one stands for, else itself."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address
 
 
 def _public(key: JSON) -> Mapping[str, str] | None:

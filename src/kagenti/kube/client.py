@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import ssl
 import tempfile
 import time
@@ -279,8 +280,8 @@ class KubeClient:
             "PATCH",
             path,
             params={"fieldManager": manager, "force": "true"},
-            body=orjson.dumps(manifest),
-            content_type="application/apply-patch+yaml",  # JSON is YAML; there is no other type for it
+            body=as_yaml(manifest),
+            content_type="application/apply-patch+yaml",  # there is no other type for it
             timeout=timeout,
         )
 
@@ -308,6 +309,16 @@ def _dropped_if_left(answer: aiohttp.ClientResponse) -> Iterator[None]:
         connection = answer.connection  # None once the body has been read to its end
         if connection is not None and connection.transport is not None:
             connection.transport.abort()
+
+
+# Characters that stand as they are in JSON, but that YAML 1.1 refuses (section 5.1) or reads as a line break (5.4).
+_NOT_OF_YAML: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
+def as_yaml(manifest: JSON) -> bytes:
+    """Returns a manifest as JSON that is YAML too: an agent's card may hold any character there is."""
+    text = orjson.dumps(manifest).decode()
+    return _NOT_OF_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 _BY_STATUS: Final[Mapping[int, type[errors.ClusterError]]] = {

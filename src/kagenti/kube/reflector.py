@@ -25,7 +25,7 @@ PAGE: Final = 500
 """Objects a page; the API server's own clients use the same figure."""
 SILENCE: Final = 70.0
 """Seconds without a byte after which a stream, or a request for one, counts as dead."""
-FIRST_BACKOFF, LAST_BACKOFF = 0.2, 30.0
+FIRST_BACKOFF, LAST_BACKOFF = 0.2, 5.0
 """Seconds before a retry: the first, doubled up to the last, each with up to 50 % jitter; Retry-After ends there too."""
 STEADY: Final = 30.0
 """Seconds that a watch must have lasted for earlier failures to be forgotten."""

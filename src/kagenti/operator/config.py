@@ -1,10 +1,12 @@
 """What one operator process is told when it starts; decides nothing and reads no environment."""
 
+import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from kagenti import errors
+from kagenti.core.cards import Networks
 from kagenti.core.installation import Installation
 
 Mode = Literal["label", "cr", "both"]
@@ -19,8 +21,9 @@ class OperatorConfig:
 
     ``identity`` is the pod's name: who holds the Lease. ``mode``, ``target``, ``installation`` and ``xds_ca`` (PEM, watched)
     are the webhook's own: what it would make of a pod is computed with them. ``status_port`` serves health and metrics; 0 takes a
-    free one. ``lease_seconds`` is how long a dead leader is waited for. ``kubeconfig`` empty means in-cluster, else the
-    usual search.
+    free one. ``lease_seconds`` is how long a dead leader is waited for. ``pod_networks`` are those that pods have their
+    addresses from, where agents are asked for their cards: empty means any that is not forbidden. ``kubeconfig`` empty
+    means in-cluster, else the usual search.
 
     Raises:
         UsageError: The identity is empty or too long, or the lease too short to be renewed.
@@ -35,6 +38,7 @@ class OperatorConfig:
     xds_ca: Path | None = None
     kubeconfig: str = ""
     lease_seconds: int = 8
+    pod_networks: Networks = ()
     log_level: str = "INFO"
 
     def __post_init__(self) -> None:
@@ -45,3 +49,16 @@ class OperatorConfig:
             )
         if self.lease_seconds < 4:  # renewed every quarter of it, and a second is what a slow API server takes
             raise errors.UsageError(f"--lease-seconds is {self.lease_seconds}, want 4 or more")
+
+
+def networks(text: str) -> Networks:
+    """Returns the networks of a text, which has commas between them; raises UsageError for one that is none."""
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            found.append(ipaddress.ip_network(part))
+        except ValueError as problem:
+            raise errors.UsageError(
+                f"--pod-networks has {part!r}, which is no network: {problem}; write it as 10.244.0.0/16"
+            ) from problem
+    return tuple(found)

@@ -42,6 +42,9 @@ class Readings:
     writes: Callable[[], Mapping[str, int]]
     events: Callable[[], Mapping[str, int]]
     owner_reads: Callable[[], int]
+    cards: Callable[[], Mapping[str, int]] = dict
+    card_rounds: Callable[[], Mapping[str, int]] = dict
+    cards_late: Callable[[], float] = float
 
 
 class Metrics:
@@ -98,12 +101,22 @@ class _Collector(Collector):
             ("kagenti_operator_reconciles", "Looks at objects by outcome.", "outcome", read.outcomes()),
             ("kagenti_operator_status_writes", "Writes of status by kind of write.", "what", read.writes()),
             ("kagenti_operator_events", "Events by outcome.", "outcome", read.events()),
+            (
+                "kagenti_operator_card_rounds",
+                "Looks at AgentCards by what Synced says then.",
+                "reason",
+                read.card_rounds(),
+            ),
         ):
             family = CounterMetricFamily(name, text, labels=[label])
             for value, number in sorted(found.items()):
                 family.add_metric([value], number)
             yield family
         yield CounterMetricFamily("kagenti_operator_owner_reads", "Reads of owners of pods.", value=read.owner_reads())
+        yield _gauge("kagenti_agentcards", "AgentCards by the reason of Synced.", "reason", read.cards())
+        yield GaugeMetricFamily(
+            "kagenti_operator_cards_late_seconds", "By how much the last fetch began late.", value=read.cards_late()
+        )
         yield _histogram(
             "kagenti_pod_ready_seconds", "From the creation of an injected pod to its being Ready.", self._ready
         )

@@ -30,6 +30,7 @@ from kagenti.kube import (
     keep_last_valid,
 )
 from kagenti.kube.client import Connection
+from kagenti.operator.cards import AgentCards
 from kagenti.operator.census import Census
 from kagenti.operator.config import OperatorConfig
 from kagenti.operator.lag import Lag
@@ -77,6 +78,15 @@ class Parts:
         self.queue: Queue[Key] = Queue()
         self.routes = Routes(self.queue, self.catalogue, self.population, self.targets)
         self.writer = StatusWriter(client, identity=config.identity, logger=logger)
+        self.agent_cards = AgentCards(
+            client,
+            store=self.cards,
+            pods=self.population.store,
+            owners=self.owners,
+            writer=self.writer,
+            networks=config.pod_networks,
+            logger=logger,
+        )
         self.census = Census()
         self.watches = Watches(
             connection,
@@ -114,6 +124,7 @@ class Parts:
             ("targets", self.targets.run),
             ("owners", self.population.run),
             ("events", self.writer.run),
+            ("agent cards", self.agent_cards.run),
         ]
         return Process(
             self.config,
@@ -240,6 +251,9 @@ class Parts:
             writes=lambda: self.writer.writes,
             events=lambda: self.writer.events,
             owner_reads=lambda: self.owners.reads,
+            cards=self.agent_cards.states,
+            card_rounds=self.agent_cards.rounds,
+            cards_late=self.agent_cards.late,
         )
 
 

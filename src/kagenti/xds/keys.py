@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from random import random
 from typing import Any, Final
 
-from kagenti.core.jwks import NO_KEYS, Refused
+from kagenti.core.jwks import NO_KEYS
+from kagenti.core.untrusted import Refused
 from kagenti.xds.fetch import Fetch
 
 POLL: Final = 30.0

@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from kagenti import journal
+from kagenti.fetch import ApiServers
 from kagenti.kube import KubeClient
 from kagenti.kube.client import connect
-from kagenti.xds.apiservers import ApiServers
 from kagenti.xds.config import XdsConfig
 from kagenti.xds.fetch import JwksClient
 from kagenti.xds.parts import Caches, Parts

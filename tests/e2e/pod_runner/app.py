@@ -2,6 +2,7 @@
 
 ``python app.py PORT…`` answers HTTP on each port with JSON: port, method, path, headers, peer; on ``raw:PORT`` it
 speaks first and echoes, as a database does. ``/slow?SECONDS`` answers late, ``/stream?SECONDS`` in pieces.
+Its answers have a name, so that they are agent cards too.
 """
 
 import json
@@ -29,7 +30,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         if self.path.startswith("/slow?"):
             time.sleep(float(self.path.partition("?")[2]))  # what is tested is that the request outlives an update
-        said = {"port": self.server.server_address[1], "method": self.command, "path": self.path}
+        said = {"name": "echo", "port": self.server.server_address[1], "method": self.command, "path": self.path}
         body = json.dumps({**said, "headers": dict(self.headers), "peer": self.client_address[0]}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

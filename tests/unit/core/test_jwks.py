@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kagenti.core import jwks
+from kagenti.core import jwks, untrusted
 from kagenti.core.envoy import layout
 from tests.unit.core.envoy import binary, proxies
 from tests.unit.core.envoy.app import App
@@ -82,7 +82,7 @@ def test_other_keys_do_not(key: JSON, reason: str) -> None:
 )
 def test_documents_are_refused_without_a_word_of_them(document: bytes, code: str) -> None:
     """The code is bounded, and the message is ours alone: the server may be anything in the cluster."""
-    with pytest.raises(jwks.Refused) as refused:
+    with pytest.raises(untrusted.Refused) as refused:
         jwks.clean(document)
     assert refused.value.code == code
     assert "secret" not in str(refused.value)
@@ -99,7 +99,7 @@ def test_documents_are_refused_without_a_word_of_them(document: bytes, code: str
 )  # fmt: skip
 def test_addresses_of_ours_are_refused(address: str) -> None:
     """Loopback, link-local, metadata and the API server, whichever way they are written."""
-    with pytest.raises(jwks.Refused, match=r"policy\.identityProviders") as refused:
+    with pytest.raises(untrusted.Refused, match=r"policy\.identityProviders") as refused:
         jwks.refuse_address(address, 443, api_servers={("10.96.0.1", 443)})
     assert refused.value.code == "ForbiddenAddress"
 
@@ -127,7 +127,7 @@ def test_other_addresses_are_asked(address: str, port: int, reason: str) -> None
 )  # fmt: skip
 def test_urls_are_refused(url: str) -> None:
     """Schemes, credentials, and spellings that a resolver reads another way than we do."""
-    with pytest.raises(jwks.Refused) as refused:
+    with pytest.raises(untrusted.Refused) as refused:
         jwks.location(url)
     assert refused.value.code == "BadUrl"
     assert "pass" not in str(refused.value).replace("passed", "")

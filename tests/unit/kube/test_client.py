@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
 from kagenti.kube import KubeClient
-from kagenti.kube.client import Connection
+from kagenti.kube.client import Connection, as_yaml
 from tests.unit.webhook.conftest import make_authority
 
 _BEGUN = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
@@ -53,3 +58,18 @@ def test_a_stream_left_midway_closes_its_connection_at_once(tmp_path: Path) -> N
         asyncio.run(_leave_a_stream_midway(connection))
         gc.collect()
     assert [str(item.message) for item in seen if issubclass(item.category, ResourceWarning)] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["\x7f", "\x80\x85\x9f", "\u2028 \u2029", "\ufeff", "\uffff\ufffe", "\x00\x1f", "😀\U0010ffff", "<<"]
+)
+def test_what_is_applied_is_yaml(text: str) -> None:
+    """Server-side apply reads YAML: whatever an agent writes into its card arrives as it was."""
+    manifest = {text: [text, {"a": text}]}
+    assert YAML(typ="safe", pure=True).load(as_yaml(manifest)) == manifest
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_yaml(text: str) -> None:
+    """The same for what nobody thought of."""
+    assert YAML(typ="safe", pure=True).load(as_yaml({"a": text})) == {"a": text}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kagenti import errors
-from kagenti.xds.apiservers import ApiServers
+from kagenti.fetch import ApiServers
 from kagenti.xds.config import XdsConfig
 
 

@@ -2,67 +2,43 @@
 
 import asyncio
 import contextlib
-import gzip
 import json
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from kagenti import errors
-from kagenti.core.jwks import Refused
+from kagenti.core.untrusted import Refused
 from kagenti.xds.fetch import Fetched, JwksClient
 from kagenti.xds.roots import Roots
 from tests.unit.core.test_jwks import EC, RSA
+from tests.unit.fetch.hostile import (
+    BOMB,
+    Serve,
+    answer,
+    cut,
+    dripping,
+    endless,
+    endless_headers,
+    nonsense,
+    server,
+    silent,
+)
 from tests.unit.webhook.conftest import make_authority
 from tests.unit.xds.waiting import eventually
 from tests.unit.xds.wired import AUTHORITY
 
 GOOD: Final = json.dumps({"keys": [RSA]}).encode()
 KEYS: Final = json.dumps({"keys": [RSA]}, sort_keys=True, separators=(",", ":"))
-Serve = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
-
-
-def _answer(body: bytes, *headers: str, status: str = "200 OK") -> Serve:
-    async def serve(_: bytes, writer: asyncio.StreamWriter) -> None:
-        head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-        writer.write("\r\n".join(head).encode() + body)
-
-    return serve
-
-
-@asynccontextmanager
-async def _server(
-    serve: Serve, *, requests: list[bytes] | None = None, context: ssl.SSLContext | None = None
-) -> AsyncIterator[str]:
-    """A server on loopback that reads one request head and then does what it likes; yields its origin."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            request = await reader.readuntil(b"\r\n\r\n")
-            if requests is not None:
-                requests.append(request)
-            await serve(request, writer)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
-    try:
-        yield f"{'https' if context else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
 
 
 async def _fetch(serve: Serve, *, seconds: float = 2.0, **kwargs: Any) -> Fetched:
-    async with _server(serve) as origin, JwksClient(providers=lambda: [origin], seconds=seconds) as client:
+    async with server(serve) as origin, JwksClient(providers=lambda: [origin], seconds=seconds) as client:
         return await client(f"{origin}/certs", **kwargs)
 
 
@@ -75,14 +51,14 @@ async def _refused(serve: Serve, *, seconds: float = 2.0) -> Refused:
 
 async def test_good_keys_with_their_etag() -> None:
     """Canonical text, and the mark by which the next fetch is cheap."""
-    assert await _fetch(_answer(GOOD, 'ETag: "7"')) == Fetched(KEYS, '"7"')
+    assert await _fetch(answer(GOOD, 'ETag: "7"')) == Fetched(KEYS, '"7"')
 
 
 async def test_unchanged_keys_are_not_sent_again() -> None:
     """If-None-Match is sent, 304 is understood; a 304 that nobody asked for is an error."""
     requests: list[bytes] = []
     async with (
-        _server(_answer(b"", status="304 Not Modified"), requests=requests) as origin,
+        server(answer(b"", status="304 Not Modified"), requests=requests) as origin,
         JwksClient(providers=lambda: [origin]) as client,
     ):
         assert await client(f"{origin}/certs", etag='"7"') == Fetched(None, '"7"')
@@ -97,7 +73,7 @@ async def test_sends_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     requests: list[bytes] = []
     async with (
-        _server(_answer(GOOD, "Set-Cookie: a=b"), requests=requests) as origin,
+        server(answer(GOOD, "Set-Cookie: a=b"), requests=requests) as origin,
         JwksClient(providers=lambda: [origin]) as client,
     ):
         await client(f"{origin}/certs")
@@ -106,60 +82,22 @@ async def test_sends_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert heads == {"host", "accept", "accept-encoding", "connection"}
 
 
-async def _endless(_: bytes, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    while not writer.is_closing():
-        writer.write(chunk)
-        await writer.drain()
-
-
-async def _silent(_: bytes, writer: asyncio.StreamWriter) -> None:
-    await asyncio.Event().wait()
-
-
-async def _dripping(_: bytes, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
-    while not writer.is_closing():
-        writer.write(b" ")
-        await writer.drain()
-        await asyncio.sleep(0.01)
-
-
-async def _endless_headers(_: bytes, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\n")
-    while not writer.is_closing():
-        writer.write(b"X-Secret: " + b"secret" * 100 + b"\r\n")
-        await writer.drain()
-
-
-async def _nonsense(_: bytes, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"SSH-2.0-secret\r\n")
-
-
-async def _cut(_: bytes, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + GOOD[:20])
-
-
-BOMB: Final = gzip.compress(b" " * 50_000_000)
-
-
 @pytest.mark.parametrize(
     ("serve", "code", "reason"),
     [
-        (_answer(b"", "Location: http://127.0.0.1/", status="302 Found"), "Status", "a redirect is never followed"),
-        (_answer(b"secret", status="500 Secret"), "Status", "an error"),
-        (_answer(GOOD, status="206 Partial Content"), "Status", "part of an answer"),
-        (_answer(b"<html>secret</html>"), "NotJson", "a page"),
-        (_answer(b'{"secret": 1}'), "NotAKeySet", "other JSON"),
-        (_answer(b"\xff\xfe{}"), "NotJson", "not UTF-8"),
-        (_answer(b'{"keys": [{"kty": "oct", "k": "secret"}]}'), "NoUsableKey", "a symmetric key"),
-        (_answer(b" " * 300_000), "TooLarge", "too large, and it says so"),
-        (_answer(BOMB, "Content-Encoding: gzip"), "Encoded", "a bomb is never inflated"),
-        (_endless, "TooLarge", "too large without saying so"),
-        (_nonsense, "BadAnswer", "another protocol"),
-        (_cut, "BadAnswer", "cut off"),
-        (_endless_headers, "BadAnswer", "headers without end"),
+        (answer(b"", "Location: http://127.0.0.1/", status="302 Found"), "Redirect", "a redirect is never followed"),
+        (answer(b"secret", status="500 Secret"), "BadStatus", "an error"),
+        (answer(GOOD, status="206 Partial Content"), "BadStatus", "part of an answer"),
+        (answer(b"<html>secret</html>"), "NotJson", "a page"),
+        (answer(b'{"secret": 1}'), "NotAKeySet", "other JSON"),
+        (answer(b"\xff\xfe{}"), "NotJson", "not UTF-8"),
+        (answer(b'{"keys": [{"kty": "oct", "k": "secret"}]}'), "NoUsableKey", "a symmetric key"),
+        (answer(b" " * 300_000), "TooLarge", "too large, and it says so"),
+        (answer(BOMB, "Content-Encoding: gzip"), "Encoded", "a bomb is never inflated"),
+        (endless, "TooLarge", "too large without saying so"),
+        (nonsense, "BadAnswer", "another protocol"),
+        (cut(GOOD[:20]), "BadAnswer", "cut off"),
+        (endless_headers, "BadAnswer", "headers without end"),
     ],
 )
 async def test_tricks_are_refused(serve: Serve, code: str, reason: str) -> None:
@@ -167,7 +105,7 @@ async def test_tricks_are_refused(serve: Serve, code: str, reason: str) -> None:
     assert (await _refused(serve)).code == code, reason
 
 
-@pytest.mark.parametrize("serve", [_silent, _dripping])
+@pytest.mark.parametrize("serve", [silent, dripping])
 async def test_slow_servers_get_two_seconds(serve: Serve) -> None:
     """The whole fetch is bounded, not each byte of it."""
     begun = time.monotonic()
@@ -183,7 +121,7 @@ async def test_a_private_authority_is_trusted_beside_the_systems(tmp_path: Path)
     certificate, key = AUTHORITY.issue().write(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
-    async with _server(_answer(GOOD), context=context) as origin, asyncio.TaskGroup() as group:
+    async with server(answer(GOOD), context=context) as origin, asyncio.TaskGroup() as group:
         watching = group.create_task(roots.run())
         async with JwksClient(providers=lambda: [origin], verify=roots.context) as client:
             with pytest.raises(Refused) as refused:
@@ -206,7 +144,7 @@ def test_without_a_file_the_systems_roots_stand_alone() -> None:
 
 async def test_nobody_listens() -> None:
     """A closed port is no more than that."""
-    async with _server(_silent) as origin:
+    async with server(silent) as origin:
         pass
     async with JwksClient(providers=lambda: [origin]) as client:
         with pytest.raises(Refused) as refused:
@@ -228,7 +166,7 @@ class TestAddresses:
     async def test_forbidden_before_a_byte_is_sent(self, host: str) -> None:
         """Literals and names alike."""
         requests: list[bytes] = []
-        async with _server(_answer(GOOD), requests=requests) as origin:
+        async with server(answer(GOOD), requests=requests) as origin:
             code = await self._code(f"http://{host}:{origin.rpartition(':')[2]}/certs")
         assert (code in ("ForbiddenAddress", "Unreachable"), requests) == (True, [])
 
@@ -240,7 +178,7 @@ class TestAddresses:
     async def test_only_the_very_origin_is_trusted(self, provider: str, trusted: bool) -> None:
         """policy.identityProviders opens scheme, host and port, and nothing beside them."""
         requests: list[bytes] = []
-        async with _server(_answer(GOOD), requests=requests) as origin:
+        async with server(answer(GOOD), requests=requests) as origin:
             port = origin.rpartition(":")[2]
             async with JwksClient(providers=lambda: [provider.format(port)]) as client:
                 with contextlib.nullcontext() if trusted else pytest.raises(Refused, match="loopback"):
@@ -261,6 +199,6 @@ class TestAddresses:
 async def test_one_bad_key_does_not_spoil_the_set() -> None:
     """What proxies get is always acceptable to them."""
     body = json.dumps({"keys": [{"kty": "oct", "k": "secret"}, EC, RSA]}).encode()
-    fetched = await _fetch(_answer(body))
+    fetched = await _fetch(answer(body))
     assert fetched.keys is not None
     assert [key["kid"] for key in json.loads(fetched.keys)["keys"]] == ["b", "a"]

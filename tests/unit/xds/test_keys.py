@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from kagenti.core.jwks import NO_KEYS, Refused
+from kagenti.core.jwks import NO_KEYS
+from kagenti.core.untrusted import Refused
 from kagenti.journal import JsonFormatter
 from kagenti.xds.fetch import Fetched
 from kagenti.xds.keys import ALERT_AFTER, KEPT, MOST_URLS, POLL, Keyring

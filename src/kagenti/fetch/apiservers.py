@@ -1,4 +1,4 @@
-"""Where the API server is, as addresses: nobody's key set is fetched from there (spec 05)."""
+"""Where the API server is, as addresses: nothing that a namespace may name is fetched from there (spec 05, 06)."""
 
 import asyncio
 import os
