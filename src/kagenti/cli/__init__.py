@@ -268,6 +268,10 @@ def operator(
     ] = None,
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; empty in a pod.")] = "",
     lease_seconds: Annotated[int, typer.Option(min=4, help="Seconds that a dead leader is waited for.")] = 8,
+    allow_restart: Annotated[  # noqa: FBT002  # a flag of the command line
+        bool,
+        typer.Option("--allow-restart", help="Carry out rollout.stale: Restart; needs the right to patch workloads."),
+    ] = False,
     log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
 ) -> None:
     """Run the operator: status of our kinds, one leader among its replicas."""
@@ -285,6 +289,7 @@ def operator(
                 installation=_installation(release_namespace, cluster_domain, namespace_selector),
                 kubeconfig=kubeconfig,
                 lease_seconds=lease_seconds,
+                allow_restart=allow_restart,
                 log_level=log_level,
             )
         )

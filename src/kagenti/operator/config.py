@@ -18,8 +18,9 @@ class OperatorConfig:
     """Settings of the operator process; the chart gives them as flags of ``kagenti operator``.
 
     ``identity`` is the pod's name: who holds the Lease. ``mode``, ``target``, ``installation`` and ``xds_ca`` (PEM, watched)
-    are the webhook's own: what it would make of a pod is computed with them. ``status_port`` serves health and metrics; 0 takes a
-    free one. ``lease_seconds`` is how long a dead leader is waited for. ``kubeconfig`` empty means in-cluster, else the
+    are the webhook's own: what it would make of a pod is computed with them. ``status_port`` serves health and metrics; 0
+    takes a free one. ``lease_seconds`` is how long a dead leader is waited for. ``allow_restart`` says that the account may
+    patch workloads, and that ``rollout.stale: Restart`` is carried out. ``kubeconfig`` empty means in-cluster, else the
     usual search.
 
     Raises:
@@ -35,6 +36,7 @@ class OperatorConfig:
     xds_ca: Path | None = None
     kubeconfig: str = ""
     lease_seconds: int = 8
+    allow_restart: bool = False
     log_level: str = "INFO"
 
     def __post_init__(self) -> None:

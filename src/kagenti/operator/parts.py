@@ -32,6 +32,7 @@ from kagenti.kube import (
 from kagenti.kube.client import Connection
 from kagenti.operator.census import Census
 from kagenti.operator.config import OperatorConfig
+from kagenti.operator.disruptions import Disruptor
 from kagenti.operator.lag import Lag
 from kagenti.operator.lease import Lease
 from kagenti.operator.metrics import Metrics, Readings
@@ -40,10 +41,12 @@ from kagenti.operator.population import Population
 from kagenti.operator.process import Part, Process
 from kagenti.operator.queue import Queue
 from kagenti.operator.reconciler import Reconciler
+from kagenti.operator.rollouts import Rollouts
 from kagenti.operator.routes import Key, Routes
 from kagenti.operator.status import StatusWriter
 from kagenti.operator.targets import Targets, facts_of
 from kagenti.operator.watches import Watches
+from kagenti.operator.webhook_ready import WebhookReadiness
 from kagenti_api.v1alpha1 import wellknown
 
 OURS: Final = ("AgentRuntime", "AgentRuntimeConfig", "AgentRuntimeClusterConfig")
@@ -89,6 +92,8 @@ class Parts:
         if config.xds_ca is not None:
             self.authorities = tls.Authorities(config.xds_ca, what="the xDS server's ca.crt", report=logger.error)
         self.desk = Desk(self.catalogue, self.layers, self._context())
+        self.disruptor = Disruptor(client)
+        self.rollouts = self._rollouts()
         self.metrics = Metrics(self._readings())
         self.reconciler = self._reconciler()
         self.population.store.on_change(self._pod_changed)
@@ -114,6 +119,7 @@ class Parts:
             ("targets", self.targets.run),
             ("owners", self.population.run),
             ("events", self.writer.run),
+            ("rollouts", self.rollouts.driver.run),
         ]
         return Process(
             self.config,
@@ -146,7 +152,7 @@ class Parts:
         while True:
             await asyncio.sleep(_CA_POLL)
             if self.authorities is not None and self.authorities.reload():
-                self.reconciler.desk = replace(self.desk, context=self._context())
+                self.reconciler.desk = self.rollouts.desk = replace(self.desk, context=self._context())
                 self.logger.info("CA of the xDS server reloaded; pods that carry the old one are stale")
                 for stored in self.routes.everything():
                     self.routes.mark(stored)
@@ -166,6 +172,23 @@ class Parts:
             lag=Lag(self.metrics.propagated),
             logger=self.logger,
             by_workload=self.config.target == "workloads",
+            rollouts=self.rollouts,
+        )
+
+    def _rollouts(self) -> Rollouts:
+        by_workload = self.config.target == "workloads"
+        return Rollouts(
+            self.disruptor,
+            WebhookReadiness(self.client, mode=self.config.mode, by_workload=by_workload),
+            desk=self.desk,
+            catalogue=self.catalogue,
+            population=self.population,
+            targets=self.targets,
+            writer=self.writer,
+            mark=self.routes.mark,
+            may_restart=self.config.allow_restart,
+            by_workload=by_workload,
+            logger=self.logger,
         )
 
     def _concerned(self, namespace: str) -> bool:
@@ -240,6 +263,8 @@ class Parts:
             writes=lambda: self.writer.writes,
             events=lambda: self.writer.events,
             owner_reads=lambda: self.owners.reads,
+            disruptions=lambda: self.disruptor.counts,
+            replacements=self.rollouts.driver.under_way,
         )
 
 

@@ -3,10 +3,11 @@
 import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kagenti.core.admission import respond
 from kagenti.core.admission.evaluate import Context, evaluate
+from kagenti.core.admission.pods import NOT_OURS
 from kagenti.core.admission.shape import fault_of_template
 from kagenti.core.layers import Sources
 from kagenti.core.trigger import Coverage, OwnerProof
@@ -22,6 +23,14 @@ class Prospect:
     injected: bool
     reason: str
     message: str
+
+
+AS_ITS_TEMPLATE: Final = Prospect(
+    injected=False,
+    reason=NOT_OURS,
+    message="its replacement would be as the workload's template is (webhook.target: workloads); apply the workload again",
+)
+"""With target workloads nobody is called for a pod."""
 
 
 def prospect(

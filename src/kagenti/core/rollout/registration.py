@@ -33,8 +33,14 @@ class Registration:
     scope: str
 
 
-def registration(configuration: Mapping[str, JSON], *, mode: Mode) -> Registration | str:
-    """Returns how the entries of that trigger mode are registered, or what is missing, as one clause."""
+def registration(configuration: Mapping[str, JSON], *, mode: Mode, by_workload: bool = False) -> Registration | str:
+    """Returns how the entries of that trigger mode are registered, or what is missing, as one clause.
+
+    Args:
+        configuration: The configuration, raw.
+        mode: Trigger mode of the installation.
+        by_workload: Whether templates are injected, not pods.
+    """
     name = (configuration.get("metadata") or {}).get("name", "")
     what = f"MutatingWebhookConfiguration {name}"
     entries = {str(entry.get("name")): entry for entry in configuration.get("webhooks") or ()}
@@ -42,8 +48,8 @@ def registration(configuration: Mapping[str, JSON], *, mode: Mode) -> Registrati
     if missing:
         return f'{what} has no entry "{missing[0]}", which trigger mode {mode} needs; install the chart again'
     wanted = [entries[entry] for entry in _ENTRIES[mode]]
-    if not all(_sees_new_pods(entry) for entry in wanted):
-        return f"{what} is called for workloads, not for pods (webhook.target): new pods are as their template is"
+    if not by_workload and not all(_sees_new_pods(entry) for entry in wanted):
+        return f"{what} is not called for new pods, although webhook.target is pods; install the chart again"
     client = wanted[0].get("clientConfig") or {}
     url = _address(client)
     if not url:

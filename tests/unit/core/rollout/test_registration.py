@@ -51,9 +51,9 @@ MISSING: list[tuple[str, JSON, str]] = [
     ("no entries at all", configuration(), 'has no entry "inject-label.kagenti.io"'),
     ("an entry was taken out by hand", configuration(entry("label")), 'has no entry "inject-cr.kagenti.io"'),
     (
-        "target workloads: a new pod is as its template is",
+        "called for workloads: not what this installation should be",
         configuration(entry("label", rules=[{"resources": ["deployments"], "operations": ["CREATE"]}]), entry("cr")),
-        "is called for workloads, not for pods",
+        "is not called for new pods",
     ),
     ("no address", configuration(entry("label", clientConfig={}), entry("cr")), "says of no address"),
     (
@@ -88,3 +88,10 @@ def test_the_scope_changes_with_whom_it_is_called_for_and_with_nothing_else() ->
     assert isinstance(scoped, Registration)
     assert rotated == dataclasses.replace(before, authority="-----BEGIN")
     assert scoped.scope != before.scope
+
+
+def test_where_templates_are_injected_nobody_is_called_for_pods() -> None:
+    """Target workloads: what a new pod will be is its template's affair."""
+    rules = [{"resources": ["deployments"], "operations": ["CREATE", "UPDATE"]}]
+    raw = configuration(entry("label", rules=rules), entry("cr", rules=rules))
+    assert isinstance(registration(raw, mode="both", by_workload=True), Registration)
