@@ -84,6 +84,7 @@ class Operator(Values):
     """The operator."""
 
     replicas: int = Field(ge=1, le=16, description="Pods of the operator; one leads.")
+    allow_restart: bool = Field(description="Whether rollout.stale: Restart is carried out; renders the right for it.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(description="What is logged.")
     priority_class_name: str = Field(max_length=253, description="Priority class; empty for the cluster's default.")
     resources: dict[str, Any] = Field(description="Requests and limits of the container.")
