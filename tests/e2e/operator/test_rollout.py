@@ -207,6 +207,26 @@ def pods_counted(bench: Bench) -> int:
     return int(status["pods"]["total"])
 
 
+def test_a_leader_that_is_killed_is_followed_by_one_that_keeps_the_pace(
+    bench: Bench, operator: Callable[..., Operator]
+) -> None:
+    """What is under way is read from the cluster, so that no second pod goes, and none goes twice."""
+    bench.run(replicas=4)
+    fewest = [4]
+
+    def over() -> bool:
+        fewest.append(sum(map(ready, bench.pods())))
+        return all_injected(bench, 4)
+
+    target(bench)
+    wait_until(lambda: evictions(bench), DEADLINE, lambda: f"PodsInjected is {condition(bench)}")
+    operator().kill()
+    operator().start()
+    wait_until(over, DEADLINE, lambda: f"PodsInjected is {condition(bench)}")
+    assert evictions(bench).count(201) == 4
+    assert min(fewest) >= 3
+
+
 def test_nothing_goes_while_the_webhook_is_not_ready(bench: Bench, install: Callable[..., Installed]) -> None:
     """Its process is down; the pods stay until it is back."""
     bench.run()
