@@ -11,8 +11,8 @@ from kagenti.core import layers as gathering
 from kagenti.core import rollout, settings
 from kagenti.core.admission.desk import Desk
 from kagenti.core.layers import Stored
-from kagenti.core.reconcile import Event, Plan, Rollout, RuntimeFacts, Undertaken, conditions, status_of
-from kagenti.core.rollout import Evict, Pod, PodState, Prospect, RestartWorkload
+from kagenti.core.reconcile import Event, Judged, Plan, Rollout, RuntimeFacts, Undertaken, conditions, status_of
+from kagenti.core.rollout import Evict, Pod, Prospect, RestartWorkload
 from kagenti.core.workload import WorkloadRef
 from kagenti.kube import SettledCatalogue, StoredObject
 from kagenti.operator.driver import Disruptor, Driver, Readiness, Seen
@@ -89,13 +89,12 @@ class Rollouts:
         winner = gathering.pick_runtime(facts.rivals)
         if stored.target is None or winner is None or winner.name != stored.name:
             return
-        states = {uid: judged.state for uid, judged in (plan.judged or {}).items()}
         known = self._targets.controller(stored.target)
         self.driver.observe(
             Seen(
                 target=stored.target,
                 uid=known.uid,
-                pods=tuple(_pod(pod, states) for pod in self._population.of(stored.target)),
+                pods=tuple(_pod(pod, plan.judged) for pod in self._population.of(stored.target)),
                 controller=known.controller,
                 policy=rollout.policy_of(orjson.loads(stored.spec), may_restart=self._may_restart),
                 circumstances=self._circumstances(facts),
@@ -172,11 +171,13 @@ def _version(layer: Stored | None) -> list[str]:
     return [] if layer is None else [layer.name, layer.uid, settings.digest(layer.spec.decode())]
 
 
-def _pod(found: ObservedPod, states: dict[str, PodState]) -> Pod:
+def _pod(found: ObservedPod, judged: Mapping[str, Judged]) -> Pod:
+    known = judged.get(found.uid)
     return Pod(
         name=found.name,
         uid=found.uid,
-        state=states.get(found.uid, "left"),  # one that has ended, or is on its way out, is judged no more
+        state=known.state if known else "left",  # one that has ended, or is on its way out, is judged no more
+        withheld=known.withheld if known else "",
         created=datetime.datetime.fromisoformat(found.created) if found.created else _EPOCH,
         owner=found.owner,
         ready=found.is_ready,

@@ -153,6 +153,16 @@ def test_pods_are_seen_with_what_was_found_of_them() -> None:
     assert seen.uid == "uid-target"
 
 
+def test_what_is_known_against_a_replacement_is_seen() -> None:
+    """It need not be found out again, pod by pod."""
+    world = World((observed("a"),))
+    judged = {"a": Judged("bare", "ProxyUid", "", withheld="its replacement would be denied")}
+    stored = runtime()
+    around = Surroundings(None, None, cluster.ENROLLED, world.rollouts.desk.coverage("team1"))
+    world.rollouts.consider(stored, RuntimeFacts(stored, 1, {}, around, (stored,), FACTS), Plan(None, judged=judged))
+    assert world.seen[-1].pods[0].withheld == "its replacement would be denied"
+
+
 def test_a_mirror_pod_is_seen_as_one() -> None:
     """A kubelet's own, without a controller."""
     metadata = {"ownerReferences": None, "annotations": {"kubernetes.io/config.mirror": "hash"}}

@@ -41,7 +41,7 @@ def left_alone(pod: Pod, controller: Controller) -> str:
         return f"pods of a {owner.kind} are work under way; the next one is injected"
     if not controller.recreates(owner):
         return f"it is not known whether a {owner.kind} creates its pods anew; delete the pod yourself"
-    return controller.held_back
+    return pod.withheld or controller.held_back
 
 
 def blocked_by(facts: Facts, replaceable: Iterable[Pod]) -> str:

@@ -24,6 +24,7 @@ class Pod:
 
     ``owner`` is its own controller reference, not the top of its chain; None for a standalone pod. ``mirror`` says that
     a kubelet made it from a file (annotation ``kubernetes.io/config.mirror``). ``finished`` pods have ended for good.
+    ``withheld`` is why its replacement would be no better, as far as that is known already; empty otherwise.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Pod:
     deleting: bool = False
     finished: bool = False
     mirror: bool = False
+    withheld: str = ""
 
     @property
     def live(self) -> bool:

@@ -95,6 +95,7 @@ LEFT_ALONE = [
     Row("a custom controller's", facts(pod(owner=owned_by("TaskRun", "tekton.dev/v1"))), says="EvictionWithheld", message="not known whether a TaskRun"),
     Row("a template waits for deletions", facts(A, controller=controller(desired=1, held_back="a newer template waits")), says="EvictionWithheld", message="a newer template waits"),
     Row("its replacement would be denied", facts(A), examined(DENIED, A), says="EvictionWithheld", message="pod weather-a is left alone: its replacement would be denied (ProxyUid"),
+    Row("that is known without a look", facts(pod(withheld="its replacement would be denied")), says="EvictionWithheld", message="pod weather-a is left alone: its replacement would be denied"),
     Row("the next one is looked at instead", facts(A, B), examined(DENIED, A), Examine(B), "BarePods"),
 ]  # fmt: skip
 
