@@ -88,6 +88,7 @@ class Operator(Values):
 
     replicas: int = Field(ge=1, le=16, description="Pods of the operator; one leads.")
     pod_networks: list[Network] = Field(max_length=16, description="Where agents are asked for cards; empty: anywhere.")
+    allow_restart: bool = Field(description="Whether rollout.stale: Restart is carried out; renders the right for it.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(description="What is logged.")
     priority_class_name: str = Field(max_length=253, description="Priority class; empty for the cluster's default.")
     resources: dict[str, Any] = Field(description="Requests and limits of the container.")

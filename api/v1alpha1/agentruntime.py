@@ -16,8 +16,10 @@ CONFIG_RESOLVED: Final = "ConfigResolved"
 # True: Resolved. False: ConfigInvalid, LockViolation, Unauthorised.
 PODS_INJECTED: Final = "PodsInjected"
 # True: Injected, StalePods, InterceptionNotEnforced, NoPods (none is wanted). Unknown: NoPods.
-# False: BarePods, EvictionWithheld, ForeignSidecars, TamperedPods, UnsupportedPod, NotEnrolled, LabelMissing, and the
+# False: BarePods, ForeignSidecars, TamperedPods, UnsupportedPod, NotEnrolled, LabelMissing, ReplacementBare, and the
 # other reason codes of decisions that leave a pod alone (OptOut, InjectionDisabled, TypeExcluded, …).
+# False for bare pods, True for stale ones: EvictionWithheld, NotReplaced. True: ReplacementStale, RestartNotAllowed,
+# RestartNotSupported.
 CONFIG_PROPAGATED: Final = "ConfigPropagated"  # False: Rejected, Pending, NoReplica; written by the xDS replicas
 IDENTITY_READY: Final = "IdentityReady"
 # True: Registered, IdentityDisabled. False: NotRegistered, ProxyNotReady. Unknown: NoPods.
@@ -55,6 +57,22 @@ NOT_REGISTERED: Final = "NotRegistered"
 PROXY_NOT_READY: Final = "ProxyNotReady"
 IDENTITY_DISABLED: Final = "IdentityDisabled"
 AS_DESIRED: Final = "AsDesired"
+NOT_REPLACED: Final = "NotReplaced"
+REPLACEMENT_BARE: Final = "ReplacementBare"
+REPLACEMENT_STALE: Final = "ReplacementStale"
+RESTART_NOT_ALLOWED: Final = "RestartNotAllowed"
+RESTART_NOT_SUPPORTED: Final = "RestartNotSupported"
+ROLLOUT_REASONS: Final = (
+    EVICTION_WITHHELD,
+    NOT_REPLACED,
+    REPLACEMENT_BARE,
+    REPLACEMENT_STALE,
+    RESTART_NOT_ALLOWED,
+    RESTART_NOT_SUPPORTED,
+)
+"""Reasons of PodsInjected that only a rollout gives."""
+GIVEN_UP: Final = (REPLACEMENT_BARE, REPLACEMENT_STALE)
+"""Reasons of a rollout that has ended without success; the next leader reads them, and begins no new one."""
 
 ROLLOUT_BARE: Final = "Evict"
 """Default of rollout.bare: an AgentRuntime that arrives after its pods must not leave them without identity for ever."""

@@ -12,6 +12,8 @@ from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 
 JSON = Any  # a page
+RESTART = "operator.allowRestart=true"
+"""The chart's value that lets the operator restart workloads."""
 
 
 class Operator:
@@ -35,6 +37,7 @@ class Operator:
         self._command += ["--kubeconfig", str(kubeconfig)]
         self._command += ["--xds-ca", str(installation.folder / "xds-ca.crt"), "--lease-seconds", str(lease_seconds)]
         self._command += extra
+        self._command += ["--allow-restart"] if RESTART in installation.options.extra else []
         self.process: Process | None = None
 
     def start(self, *, leads: bool = True) -> "Operator":

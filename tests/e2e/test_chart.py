@@ -407,9 +407,10 @@ def test_the_xds_account_writes_our_status_and_nothing_else() -> None:
     assert resources.isdisjoint({"secrets", "configmaps", "*"})
 
 
-def test_the_operators_account_writes_status_events_and_its_lease() -> None:
-    """Its own rights, whatever further roles add: no Secret, no ConfigMap, no write to a pod or workload."""
-    documents = shaped("both", "pods")
+@pytest.mark.parametrize("may_restart", [False, True])
+def test_the_operators_account_writes_status_events_and_its_lease_and_evicts(may_restart: bool) -> None:
+    """Whatever further roles add: no Secret, no ConfigMap; a workload only where restarts are allowed, flag and right together."""
+    documents = render("--set", f"operator.allowRestart={str(may_restart).lower()}", *PROVIDED)
     label = "kagenti.io/aggregate-to-operator"
     roles = [d for d in documents if d["kind"] == "ClusterRole" and d["metadata"]["labels"].get(label) == "true"]
     writes = {
@@ -421,11 +422,15 @@ def test_the_operators_account_writes_status_events_and_its_lease() -> None:
         if verb not in {"get", "list", "watch"}
     }
     kinds = ("agentruntimes", "agentruntimeconfigs", "agentruntimeclusterconfigs", "agentcards")
-    assert writes == {*(("patch", f"{kind}/status") for kind in kinds), ("create", "events")}
+    expected = {*(("patch", f"{kind}/status") for kind in kinds), ("create", "events"), ("create", "pods/eviction")}
+    restarts = {("patch", kind) for kind in ("deployments", "statefulsets", "daemonsets")} if may_restart else set()
+    assert writes == expected | restarts
     resources = {resource for role in roles for rule in role["rules"] for resource in rule["resources"]}
     assert resources.isdisjoint({"secrets", "configmaps", "*"})
     (lease,) = [d for d in documents if identity(d) == "Role/kagenti-operator"]
     assert {resource for rule in lease["rules"] for resource in rule["resources"]} == {"leases"}
+    (deployment,) = [d for d in documents if identity(d) == "Deployment/kagenti-operator"]
+    assert ("--allow-restart" in deployment["spec"]["template"]["spec"]["containers"][0]["args"]) is may_restart
 
 
 def test_further_kinds_of_workloads_are_read_where_they_are_named() -> None:

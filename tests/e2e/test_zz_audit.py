@@ -113,14 +113,16 @@ def test_the_xds_server_wrote_our_status_alone(ours: list[Request]) -> None:
     assert written <= {("patch", "status"), ("create", "tokenreviews")}
 
 
-def test_the_operator_wrote_status_events_and_its_lease_alone(ours: list[Request]) -> None:
-    """No pod, no workload, nothing else."""
+def test_the_operator_wrote_status_events_its_lease_and_evictions_alone(ours: list[Request]) -> None:
+    """No workload but where the chart allowed restarts (tests of the rollout), nothing else."""
     written = {
         (request.verb, request.subresource or request.resource)
         for request in ours
         if request.user == f"{OURS}kagenti-operator" and request.verb not in READS
     }
-    assert written <= {("patch", "status"), ("create", "events"), ("create", "leases"), ("update", "leases")}
+    restarts = {("patch", kind) for kind in ("deployments", "statefulsets", "daemonsets")}
+    expected = {("patch", "status"), ("create", "events"), ("create", "leases"), ("update", "leases")}
+    assert written <= expected | restarts | {("create", "eviction")}
 
 
 def test_kopf_left_nothing_anywhere(cluster: ControlPlane) -> None:
@@ -134,3 +136,13 @@ def test_kopf_left_nothing_anywhere(cluster: ControlPlane) -> None:
         for mark in (*(found["metadata"].get("annotations") or {}), *(found["metadata"].get("finalizers") or ()))
     ]
     assert [mark for mark in marks if "kopf" in mark or "zalando" in mark or mark == "kagenti.io/never-set"] == []
+
+
+def test_no_pod_was_written_but_by_evictions_of_the_operator(ours: list[Request]) -> None:
+    """Nobody of us creates, patches or deletes a pod; what goes, goes through the API that hears budgets."""
+    written = {
+        (request.user.removeprefix(OURS), request.verb, request.subresource)
+        for request in ours
+        if request.resource == "pods" and request.verb not in READS
+    }
+    assert written == {("kagenti-operator", "create", "eviction")}

@@ -275,6 +275,10 @@ def operator(
             "Empty: any but loopback, link-local, metadata servers and the API server."
         ),
     ] = "",
+    allow_restart: Annotated[  # noqa: FBT002  # a flag of the command line
+        bool,
+        typer.Option("--allow-restart", help="Carry out rollout.stale: Restart; needs the right to patch workloads."),
+    ] = False,
     log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
 ) -> None:
     """Run the operator: status of our kinds, one leader among its replicas."""
@@ -293,6 +297,7 @@ def operator(
                 kubeconfig=kubeconfig,
                 lease_seconds=lease_seconds,
                 pod_networks=config.networks(pod_networks),
+                allow_restart=allow_restart,
                 log_level=log_level,
             )
         )

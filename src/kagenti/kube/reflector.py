@@ -26,7 +26,13 @@ PAGE: Final = 500
 SILENCE: Final = 70.0
 """Seconds without a byte after which a stream, or a request for one, counts as dead."""
 FIRST_BACKOFF, LAST_BACKOFF = 0.2, 5.0
-"""Seconds before a retry: the first, doubled up to the last, each with up to 50 % jitter; Retry-After ends there too."""
+"""Seconds before a retry: the first, doubled up to the last, each with up to 50 % jitter.
+
+The last is short, for what is decided from a cache is as old as its watch: after an outage of the API server a webhook that
+waits for half a minute gives pods the settings of before. A handful of replicas asking every few seconds is no load.
+"""
+LONGEST_RETRY_AFTER: Final = 30.0
+"""Seconds beyond which a server's Retry-After is not believed."""
 STEADY: Final = 30.0
 """Seconds that a watch must have lasted for earlier failures to be forgotten."""
 _WATCH_SECONDS: Final = (300, 600)
@@ -94,7 +100,7 @@ class Reflector(Generic[T]):
         wait = min(FIRST_BACKOFF * 2**self._failures, LAST_BACKOFF)
         self._failures = min(self._failures + 1, 10)
         if isinstance(problem, errors.TooManyRequests) and problem.retry_after is not None:
-            wait = max(wait, min(problem.retry_after, LAST_BACKOFF))
+            wait = max(wait, min(problem.retry_after, LONGEST_RETRY_AFTER))
         await self._sleep(wait * (1 + self._jitter() / 2))
 
     def _lasted(self) -> float:

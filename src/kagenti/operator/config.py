@@ -20,9 +20,10 @@ class OperatorConfig:
     """Settings of the operator process; the chart gives them as flags of ``kagenti operator``.
 
     ``identity`` is the pod's name: who holds the Lease. ``mode``, ``target``, ``installation`` and ``xds_ca`` (PEM, watched)
-    are the webhook's own: what it would make of a pod is computed with them. ``status_port`` serves health and metrics; 0 takes a
-    free one. ``lease_seconds`` is how long a dead leader is waited for. ``pod_networks`` are those that pods have their
-    addresses from, where agents are asked for their cards: empty means any that is not forbidden. ``kubeconfig`` empty
+    are the webhook's own: what it would make of a pod is computed with them. ``status_port`` serves health and metrics; 0
+    takes a free one. ``lease_seconds`` is how long a dead leader is waited for. ``pod_networks`` are those that pods have
+    their addresses from, where agents are asked for their cards: empty means any that is not forbidden. ``allow_restart``
+    says that the account may patch workloads, and that ``rollout.stale: Restart`` is carried out. ``kubeconfig`` empty
     means in-cluster, else the usual search.
 
     Raises:
@@ -39,6 +40,7 @@ class OperatorConfig:
     kubeconfig: str = ""
     lease_seconds: int = 8
     pod_networks: Networks = ()
+    allow_restart: bool = False
     log_level: str = "INFO"
 
     def __post_init__(self) -> None:

@@ -42,6 +42,8 @@ class Readings:
     writes: Callable[[], Mapping[str, int]]
     events: Callable[[], Mapping[str, int]]
     owner_reads: Callable[[], int]
+    disruptions: Callable[[], Mapping[tuple[str, str], int]]
+    replacements: Callable[[], int]
     cards: Callable[[], Mapping[str, int]] = dict
     card_rounds: Callable[[], Mapping[str, int]] = dict
     cards_late: Callable[[], float] = float
@@ -112,6 +114,10 @@ class _Collector(Collector):
             for value, number in sorted(found.items()):
                 family.add_metric([value], number)
             yield family
+        yield self._disruptions()
+        yield GaugeMetricFamily(
+            "kagenti_operator_replacements", "Workloads that have a pod in replacement.", value=read.replacements()
+        )
         yield CounterMetricFamily("kagenti_operator_owner_reads", "Reads of owners of pods.", value=read.owner_reads())
         yield _gauge("kagenti_agentcards", "AgentCards by the reason of Synced.", "reason", read.cards())
         yield GaugeMetricFamily(
@@ -126,6 +132,16 @@ class _Collector(Collector):
             self._propagation,
         )
         yield from self._feeds()
+
+    def _disruptions(self) -> Metric:
+        family = CounterMetricFamily(
+            "kagenti_operator_disruptions",
+            "Evictions and restarts that were asked for, by answer of the API server.",
+            labels=["deed", "answer"],
+        )
+        for (deed, answer), number in sorted(self._readings.disruptions().items()):
+            family.add_metric([deed, answer], number)
+        return family
 
     def _workloads(self) -> Metric:
         family = GaugeMetricFamily(

@@ -33,6 +33,7 @@ from kagenti.kube.client import Connection
 from kagenti.operator.cards import AgentCards
 from kagenti.operator.census import Census
 from kagenti.operator.config import OperatorConfig
+from kagenti.operator.disruptions import Disruptor
 from kagenti.operator.lag import Lag
 from kagenti.operator.lease import Lease
 from kagenti.operator.metrics import Metrics, Readings
@@ -41,10 +42,12 @@ from kagenti.operator.population import Population
 from kagenti.operator.process import Part, Process
 from kagenti.operator.queue import Queue
 from kagenti.operator.reconciler import Reconciler
+from kagenti.operator.rollouts import Rollouts
 from kagenti.operator.routes import Key, Routes
 from kagenti.operator.status import StatusWriter
 from kagenti.operator.targets import Targets, facts_of
 from kagenti.operator.watches import Watches
+from kagenti.operator.webhook_ready import WebhookReadiness
 from kagenti_api.v1alpha1 import wellknown
 
 OURS: Final = ("AgentRuntime", "AgentRuntimeConfig", "AgentRuntimeClusterConfig")
@@ -99,6 +102,8 @@ class Parts:
         if config.xds_ca is not None:
             self.authorities = tls.Authorities(config.xds_ca, what="the xDS server's ca.crt", report=logger.error)
         self.desk = Desk(self.catalogue, self.layers, self._context())
+        self.disruptor = Disruptor(client)
+        self.rollouts = self._rollouts()
         self.metrics = Metrics(self._readings())
         self.reconciler = self._reconciler()
         self.population.store.on_change(self._pod_changed)
@@ -125,6 +130,7 @@ class Parts:
             ("owners", self.population.run),
             ("events", self.writer.run),
             ("agent cards", self.agent_cards.run),
+            ("rollouts", self.rollouts.driver.run),
         ]
         return Process(
             self.config,
@@ -157,7 +163,7 @@ class Parts:
         while True:
             await asyncio.sleep(_CA_POLL)
             if self.authorities is not None and self.authorities.reload():
-                self.reconciler.desk = replace(self.desk, context=self._context())
+                self.reconciler.desk = self.rollouts.desk = replace(self.desk, context=self._context())
                 self.logger.info("CA of the xDS server reloaded; pods that carry the old one are stale")
                 for stored in self.routes.everything():
                     self.routes.mark(stored)
@@ -177,6 +183,23 @@ class Parts:
             lag=Lag(self.metrics.propagated),
             logger=self.logger,
             by_workload=self.config.target == "workloads",
+            rollouts=self.rollouts,
+        )
+
+    def _rollouts(self) -> Rollouts:
+        by_workload = self.config.target == "workloads"
+        return Rollouts(
+            self.disruptor,
+            WebhookReadiness(self.client, mode=self.config.mode, by_workload=by_workload),
+            desk=self.desk,
+            catalogue=self.catalogue,
+            population=self.population,
+            targets=self.targets,
+            writer=self.writer,
+            mark=self.routes.mark,
+            may_restart=self.config.allow_restart,
+            by_workload=by_workload,
+            logger=self.logger,
         )
 
     def _concerned(self, namespace: str) -> bool:
@@ -254,6 +277,8 @@ class Parts:
             cards=self.agent_cards.states,
             card_rounds=self.agent_cards.rounds,
             cards_late=self.agent_cards.late,
+            disruptions=lambda: self.disruptor.counts,
+            replacements=self.rollouts.driver.under_way,
         )
 
 

@@ -47,7 +47,12 @@ class ObservedPod(msgspec.Struct, frozen=True):
     @property
     def live(self) -> bool:
         """Whether it counts among its workload's pods: it has not ended and is not on its way out."""
-        return not self.deleting and self.phase not in _FINISHED
+        return not self.deleting and not self.finished
+
+    @property
+    def finished(self) -> bool:
+        """Whether its containers have ended for good."""
+        return self.phase in _FINISHED
 
     @property
     def running(self) -> bool:

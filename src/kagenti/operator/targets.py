@@ -14,7 +14,7 @@ import msgspec
 import orjson
 
 from kagenti import errors
-from kagenti.core import validation, workload
+from kagenti.core import rollout, validation, workload
 from kagenti.core.reconcile import Target
 from kagenti.core.store import Store
 from kagenti.core.workload import WorkloadRef
@@ -44,6 +44,15 @@ class StoredTarget(msgspec.Struct, frozen=True):
     uid: str
     resource_version: str
     facts: Target
+    controller: rollout.Controller
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How the pods of a target come and go, and which object that is; ``uid`` is empty where it was not read."""
+
+    uid: str
+    controller: rollout.Controller
 
 
 def _decode(raw: msgspec.Raw | bytes) -> StoredTarget:
@@ -55,6 +64,7 @@ def _decode(raw: msgspec.Raw | bytes) -> StoredTarget:
         uid=metadata.get("uid") or "",
         resource_version=metadata.get("resourceVersion") or "",
         facts=facts_of(manifest),
+        controller=rollout.read(manifest),
     )
 
 
@@ -154,6 +164,13 @@ class Targets:
         found = watch.store.get(target.namespace, target.name)
         return found.facts if found is not None else Target("missing")
 
+    def controller(self, target: WorkloadRef) -> Known:
+        """Returns what is known of how a target's pods come and go."""
+        watch = self._watches.get((target.group, target.kind))
+        store = watch.store if watch is not None else None
+        found = store.get(target.namespace, target.name) if store is not None else None
+        return Known("", rollout.unknown(target)) if found is None else Known(found.uid, found.controller)
+
     def feeds(self) -> dict[str, Reflector[StoredTarget]]:
         """Returns the reflectors of kinds that may be read, by plural."""
         return {
@@ -233,7 +250,7 @@ class Targets:
 
     def _changed(self, kind: GroupKind, old: StoredTarget | None, new: StoredTarget | None) -> None:
         either = new or old
-        if either is None or (old is not None and new is not None and old.facts == new.facts and old.uid == new.uid):
+        if either is None or (old is not None and new is not None and _same(old, new)):
             return
         for listener in self._listeners:
             listener(WorkloadRef(*kind, either.namespace, either.name))
@@ -241,6 +258,10 @@ class Targets:
     def _tell_kind(self, kind: GroupKind) -> None:
         for listener in self._kind_listeners:
             listener(kind)
+
+
+def _same(one: StoredTarget, other: StoredTarget) -> bool:
+    return msgspec.structs.replace(one, resource_version=other.resource_version) == other
 
 
 def _grant(watch: _Watch) -> str:

@@ -148,7 +148,11 @@ def test_only_changes_that_were_seen_to_come_are_timed() -> None:
 
 def test_the_time_to_ready_is_taken_of_injected_pods_that_were_seen_to_become_ready() -> None:
     """Not of bare ones, and not of those that were ready when we came."""
-    metrics = Metrics(Readings(lambda: True, dict, dict, dict, lambda: 3, dict, dict, dict, lambda: 0))
+    deeds = {("evict", "Accepted"): 2}
+    readings = Readings(
+        lambda: True, dict, dict, dict, lambda: 3, dict, dict, dict, lambda: 0, lambda: deeds, lambda: 1
+    )  # fmt: skip
+    metrics = Metrics(readings)
     before = ObservedPod("n", "a", "u", "1", created="2026-11-26T12:00:00Z", receipted=True)
     after = msgspec.structs.replace(before, is_ready=True, ready_at="2026-11-26T12:00:07Z")
     metrics.pod_changed(before, after)
@@ -160,4 +164,6 @@ def test_the_time_to_ready_is_taken_of_injected_pods_that_were_seen_to_become_re
     assert "kagenti_pod_ready_seconds_count 1.0" in text
     assert "kagenti_pod_ready_seconds_sum 7.0" in text
     assert "kagenti_operator_queue 3.0" in text
+    assert 'kagenti_operator_disruptions_total{answer="Accepted",deed="evict"} 2.0' in text
+    assert "kagenti_operator_replacements 1.0" in text
     assert 'kagenti_pods{state="tampered"} 0.0' in text

@@ -2,7 +2,7 @@
 
 from kagenti.core.reconcile.conditions import Condition
 from kagenti.core.reconcile.configs import ConfigFacts, plan_config
-from kagenti.core.reconcile.facts import Pod, Rollout, RuntimeFacts, Surroundings, Target, Tools, Usage
+from kagenti.core.reconcile.facts import Pod, Rollout, RuntimeFacts, Surroundings, Target, Tools, Undertaken, Usage
 from kagenti.core.reconcile.judge import Judged, State, judge
 from kagenti.core.reconcile.leftovers import last_word, left_behind
 from kagenti.core.reconcile.plan import OTHERS, Event, Plan
@@ -23,6 +23,7 @@ __all__ = [
     "Surroundings",
     "Target",
     "Tools",
+    "Undertaken",
     "Usage",
     "Verdicts",
     "judge",

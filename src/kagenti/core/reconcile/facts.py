@@ -60,13 +60,19 @@ class Pod(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Undertaken:
+    """What is being done about pods, or why nothing is: a reason of PodsInjected, and one sentence for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
-    """What was undertaken for the bare and stale pods of a workload; ``core.rollout`` fills it in.
+    """What was undertaken for the bare and the stale pods of a workload; ``core.rollout`` decides it. None: nothing."""
 
-    ``withheld`` says why nothing is done, or is done no more; empty where nothing stands in the way.
-    """
-
-    withheld: str = ""
+    bare: Undertaken | None = None
+    stale: Undertaken | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Final
 
 from kagenti.core import trigger
 from kagenti.core.reconcile.conditions import Condition
-from kagenti.core.reconcile.facts import Rollout, Target
+from kagenti.core.reconcile.facts import Rollout, Target, Undertaken
 from kagenti.core.reconcile.judge import Judged, State
 from kagenti.core.trigger import Coverage, Mode
 from kagenti_api.v1alpha1 import wellknown
@@ -13,6 +13,7 @@ from kagenti_api.v1alpha1.agentruntime import (
     BARE_PODS,
     EVICTION_WITHHELD,
     FOREIGN_SIDECARS,
+    GIVEN_UP,
     INJECTED,
     INTERCEPTION_NOT_ENFORCED,
     LABEL_MISSING,
@@ -37,7 +38,7 @@ def pods_injected(
         namespace: Its namespace.
         coverage: How the webhook's entries cover that namespace.
         mode: Trigger mode.
-        rollout: What was undertaken for bare pods.
+        rollout: What was undertaken for bare and stale pods.
     """
     if not judged:
         return _no_pods(target, namespace, coverage, mode)
@@ -49,10 +50,10 @@ def pods_injected(
     for pod in (pod for pod in judged if not pod.called and not pod.injected):
         return _false(pod.reason, pod.message)
     if _count(judged, "bare"):
-        return _bare(judged, rollout)
+        return _bare(judged, rollout.bare)
     for pod in (pod for pod in judged if pod.state in ("optedOut", "left")):
         return _false(pod.reason, f"{sum(not each.injected for each in judged)} of {total} pods: {pod.message}")
-    return _all_injected(judged)
+    return _all_injected(judged, rollout.stale)
 
 
 def _no_pods(target: Target, namespace: str, coverage: Coverage, mode: Mode) -> Condition:
@@ -72,22 +73,30 @@ def _no_pods(target: Target, namespace: str, coverage: Coverage, mode: Mode) -> 
     return Condition(PODS_INJECTED, "Unknown", NO_PODS, "no pod runs yet")
 
 
-def _bare(judged: Sequence[Judged], rollout: Rollout) -> Condition:
+def _bare(judged: Sequence[Judged], undertaken: Undertaken | None) -> Condition:
     count = f"{_count(judged, 'bare')} of {len(judged)} pods have no sidecars"
-    withheld = rollout.withheld or next((pod.withheld for pod in judged if pod.withheld), "")
+    if undertaken is not None:
+        return _false(undertaken.reason, _said(count, undertaken))
+    withheld = next((pod.withheld for pod in judged if pod.withheld), "")
     if withheld:
         return _false(EVICTION_WITHHELD, f"{count} and are left alone: {withheld}")
     return _false(BARE_PODS, f"{count}; their replacements will have them")
 
 
-def _all_injected(judged: Sequence[Judged]) -> Condition:
+def _said(count: str, undertaken: Undertaken) -> str:
+    """Returns what people read; what was given up is read back by the next leader, so that it stands as it was said."""
+    return undertaken.message if undertaken.reason in GIVEN_UP else f"{count}: {undertaken.message}"
+
+
+def _all_injected(judged: Sequence[Judged], undertaken: Undertaken | None) -> Condition:
     total, stale = len(judged), _of(judged, "stale")
     if stale:
         fields = sorted({field for pod in stale for field in pod.fields})
-        named = f": {', '.join(fields[:5])}{', …' if len(fields) > 5 else ''}" if fields else ""
-        return Condition(
-            PODS_INJECTED, "True", STALE_PODS, f"{len(stale)} of {total} pods have older restart settings{named}"
-        )
+        named = f" ({', '.join(fields[:5])}{', …' if len(fields) > 5 else ''})" if fields else ""
+        count = f"{len(stale)} of {total} pods have older restart settings{named}"
+        if undertaken is not None:
+            return Condition(PODS_INJECTED, "True", undertaken.reason, _said(count, undertaken))
+        return Condition(PODS_INJECTED, "True", STALE_PODS, count)
     for pod in (pod for pod in judged if pod.weak):
         return Condition(PODS_INJECTED, "True", INTERCEPTION_NOT_ENFORCED, pod.weak)
     return Condition(PODS_INJECTED, "True", INJECTED, f"all {total} pods carry the sidecars" if total > 1 else _ONE)

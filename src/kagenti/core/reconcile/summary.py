@@ -8,15 +8,20 @@ from kagenti_api.v1alpha1.agentruntime import (
     AS_DESIRED,
     CONFIG_INVALID,
     CONFLICT,
+    EVICTION_WITHHELD,
     NO_PODS,
     NOT_FOUND,
     NOT_READ,
     NOT_REGISTERED,
+    NOT_REPLACED,
     NOT_TOP_OWNER,
     PENDING,
     PODS_INJECTED,
     PROXY_NOT_READY,
     READY,
+    REPLACEMENT_STALE,
+    RESTART_NOT_ALLOWED,
+    RESTART_NOT_SUPPORTED,
     STALE_PODS,
     UNSUPPORTED_TARGET,
 )
@@ -27,12 +32,23 @@ _ERRORS: Final = (CONFLICT, NOT_TOP_OWNER, UNSUPPORTED_TARGET, CONFIG_INVALID)  
 _PASSING: Final = (NOT_FOUND, NOT_READ, NO_PODS, PENDING, NOT_REGISTERED, PROXY_NOT_READY)
 
 
+# Reasons of PodsInjected that go with True and leave pods behind what is desired.
+_BEHIND: Final = (
+    STALE_PODS,
+    EVICTION_WITHHELD,
+    NOT_REPLACED,
+    REPLACEMENT_STALE,
+    RESTART_NOT_ALLOWED,
+    RESTART_NOT_SUPPORTED,
+)
+
+
 def ready(concluded: Sequence[Condition]) -> Condition:
     """Returns the summary: the first False, else the first Unknown, else True. Stale pods are not as desired."""
     statuses: tuple[Status, ...] = ("False", "Unknown")
     for status in statuses:
         for found in concluded:
-            stale = status == "False" and found.reason == STALE_PODS
+            stale = status == "False" and found.type == PODS_INJECTED and found.reason in _BEHIND
             if found.status == status or stale:
                 return Condition(READY, status, found.reason, found.message)
     said = next((found.message for found in concluded if found.type == PODS_INJECTED), "")

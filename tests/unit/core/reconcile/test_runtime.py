@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kagenti.core.reconcile import Rollout, Target
+from kagenti.core.reconcile import Rollout, Target, Undertaken
 from kagenti.core.workload import WorkloadRef
 from kagenti_api.v1alpha1 import agentruntime
 from tests.unit.core.admission import cluster
@@ -104,11 +104,20 @@ ROWS = [
     Row(
         "given up",
         "PodsInjected",
-        ("False", "EvictionWithheld"),
+        ("False", "ReplacementBare"),
         "Degraded",
         pods=("bare",),
-        rollout=Rollout("came up bare again"),
+        rollout=Rollout(bare=Undertaken("ReplacementBare", "came up bare again")),
         says="came up bare again",
+    ),
+    Row(
+        "an eviction is refused",
+        "PodsInjected",
+        ("False", "BarePods"),
+        "Degraded",
+        pods=("bare", "injected"),
+        rollout=Rollout(bare=Undertaken("BarePods", "a budget leaves no room")),
+        says="1 of 2 pods have no sidecars: a budget leaves no room",
     ),
     Row("another mesh", "PodsInjected", ("False", "ForeignSidecars"), "Degraded", pods=("foreign",)),
     Row("tampered", "PodsInjected", ("False", "TamperedPods"), "Degraded", pods=("injected", "tampered")),
@@ -206,7 +215,23 @@ def test_every_reason_of_the_api_is_seen() -> None:
     types = set(agentruntime.CONDITIONS)
     elsewhere = {"Rejected", "Pending", "NoReplica"}  # ConfigPropagated
     below = {"Found", "Resolved", "Injected", "Registered", "StalePods", "ProxyNotReady"}  # tested by their own names
-    assert constants - types - seen - elsewhere - below - {"Evict", "None"} == set()
+    assert constants - types - seen - elsewhere - below - set(OF_STALE) - {"Evict", "None"} == set()
+
+
+# What a rollout says of stale pods: they have sidecars, so that PodsInjected stays True.
+OF_STALE = ("EvictionWithheld", "NotReplaced", "ReplacementStale", "RestartNotAllowed", "RestartNotSupported")
+
+
+@pytest.mark.parametrize("reason", OF_STALE)
+def test_what_is_undertaken_for_stale_pods_is_said_and_keeps_ready_false(reason: str) -> None:
+    """Whatever is the matter with their replacement, they are not as desired."""
+    world = World()
+    pod = Pod(world.injected())
+    world.namespace = cluster.stored("team1", identity={"clientRegistration": {"keycloak": {"realm": "other"}}})
+    plan = world.plan(pod, rollout=Rollout(stale=Undertaken(reason, "why")))
+    assert conditions(plan)["PodsInjected"] == ("True", reason)
+    assert conditions(plan)["Ready"] == ("False", reason)
+    assert message(plan, "PodsInjected").endswith("why")
 
 
 def test_stale_pods_are_injected_and_not_as_desired() -> None:
