@@ -108,6 +108,15 @@ class Certificates(Values):
     issuer_ref: IssuerRef = Field(description="For mode certManager: your issuer; empty makes a CA of our own.")
 
 
+class Guards(Values):
+    """What running pods and namespaces are guarded against."""
+
+    enabled: bool = Field(description="Whether the policies are rendered.")
+    platform_groups: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9:._@/+=-]{1,253}$")]] = Field(
+        max_length=64, description="Groups that set our labels on namespaces; empty: everybody who may write them."
+    )
+
+
 class Rbac(Values):
     """Who may write what."""
 
@@ -125,6 +134,7 @@ class Chart(Values):
         pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", description="The cluster's DNS domain."
     )
     cluster_config: dict[str, Any] = Field(description="Spec of AgentRuntimeClusterConfig default; empty renders none.")
+    guards: Guards
     rbac: Rbac
     global_: dict[str, Any] = Field(default_factory=dict, alias="global", description="Helm's own; not read.")
 
