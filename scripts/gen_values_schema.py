@@ -123,6 +123,17 @@ class Rbac(Values):
     delegate_namespace_config: bool = Field(description="Whether admin of a namespace writes its AgentRuntimeConfig.")
 
 
+class Monitoring(Values):
+    """What Prometheus and Grafana are given; all off by default."""
+
+    service_monitor: bool = Field(description="Whether ServiceMonitors are rendered.")
+    prometheus_rule: bool = Field(description="Whether the alerts are rendered.")
+    dashboard: bool = Field(description="Whether the Grafana dashboard is rendered, the chart's only ConfigMap.")
+    interval: str = Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h)$", description="Time between two scrapes.")
+    labels: dict[str, LabelValue] = Field(max_length=64, description="Labels of ServiceMonitors and rules.")
+    dashboard_labels: dict[str, LabelValue] = Field(max_length=64, description="Labels of the dashboard.")
+
+
 class Chart(Values):
     """Values of kagenti."""
 
@@ -136,6 +147,7 @@ class Chart(Values):
     cluster_config: dict[str, Any] = Field(description="Spec of AgentRuntimeClusterConfig default; empty renders none.")
     guards: Guards
     rbac: Rbac
+    monitoring: Monitoring
     global_: dict[str, Any] = Field(default_factory=dict, alias="global", description="Helm's own; not read.")
 
 
