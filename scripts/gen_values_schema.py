@@ -134,6 +134,12 @@ class Monitoring(Values):
     dashboard_labels: dict[str, LabelValue] = Field(max_length=64, description="Labels of the dashboard.")
 
 
+class Hooks(Values):
+    """What helm runs besides installing."""
+
+    enabled: bool = Field(description="Whether helm test and the step before helm uninstall are rendered.")
+
+
 class Chart(Values):
     """Values of kagenti."""
 
@@ -147,6 +153,7 @@ class Chart(Values):
     cluster_config: dict[str, Any] = Field(description="Spec of AgentRuntimeClusterConfig default; empty renders none.")
     guards: Guards
     rbac: Rbac
+    hooks: Hooks
     monitoring: Monitoring
     global_: dict[str, Any] = Field(default_factory=dict, alias="global", description="Helm's own; not read.")
 
