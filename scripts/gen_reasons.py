@@ -58,6 +58,27 @@ PROXIES = {
     delivery.LAYOUT_UNSUPPORTED: "a running proxy keeps what it has: its listeners are older than this version can serve",
     receipts.PROVIDER_NOT_ALLOWED: "a running proxy keeps what it has: its receipt names an identity provider that is not allowed",
 }
+CHECKS = {
+    "NotInstalled": "a webhook configuration of ours does not exist",
+    "NoCABundle": "an entry has no caBundle: the API server cannot trust the webhook",
+    "BundlesDiffer": "entries of one configuration have different caBundles",
+    "FailsOpen": "failurePolicy Ignore: pods start without sidecars while no webhook answers",
+    "WebhookUnreachable": "the API server cannot call the webhook, or does not trust its certificate",
+    "ProbeRefused": "the dry-run pod was denied, by us or by somebody else",
+    "NotInjected": "the dry-run pod came back without sidecars",
+    "NoCRD": "a kind of ours does not exist",
+    "KindNotServed": "a kind of ours is not established, or does not serve this version",
+    "ReplicasNotReady": "a Deployment of ours has fewer ready replicas than it wants",
+    "NoLeader": "no replica of the operator leads: statuses are not written",
+    "NoCSIDriver": "a CSI driver is missing without which injected pods do not start",
+    "VersionsDiffer": "our processes run different images",
+    "KeepsLastPolicy": "before uninstall: injected pods live on with their last policy",
+    "SidecarsInTemplate": "before uninstall and switch: a template has sidecars that every new pod brings along",
+    "LabelOnWorkload": "before switch: the label is on the workload's own metadata, which pods do not see",
+    "OnlyLabel": "before switch: the label is the only trigger; bare in mode cr",
+    "OnlyAgentRuntime": "before switch: an AgentRuntime is the only trigger; bare in mode label",
+    "OldLayout": "before upgrade: a pod has an older layout than this version writes",
+}
 SECTIONS = {
     "What becomes of a pod": reasons.MEANINGS,
     "Refusals by the pod's content: denied, with the field": REFUSALS,
@@ -65,6 +86,7 @@ SECTIONS = {
     "Writes of kagenti objects, and advice": OBJECTS,
     "Running proxies": PROXIES,
     "Migration (`kagenti migrate`)": migration.MEANINGS,
+    "What `kagenti check` finds": CHECKS,
 }
 
 

@@ -129,10 +129,36 @@ class Certificates(Values):
     issuer_ref: IssuerRef = Field(description="For mode certManager: your issuer; empty makes a CA of our own.")
 
 
+class Guards(Values):
+    """What running pods and namespaces are guarded against."""
+
+    enabled: bool = Field(description="Whether the policies are rendered.")
+    platform_groups: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9:._@/+=-]{1,253}$")]] = Field(
+        max_length=64, description="Groups that set our labels on namespaces; empty: everybody who may write them."
+    )
+
+
 class Rbac(Values):
     """Who may write what."""
 
     delegate_namespace_config: bool = Field(description="Whether admin of a namespace writes its AgentRuntimeConfig.")
+
+
+class Monitoring(Values):
+    """What Prometheus and Grafana are given; all off by default."""
+
+    service_monitor: bool = Field(description="Whether ServiceMonitors are rendered.")
+    prometheus_rule: bool = Field(description="Whether the alerts are rendered.")
+    dashboard: bool = Field(description="Whether the Grafana dashboard is rendered, the chart's only ConfigMap.")
+    interval: str = Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h)$", description="Time between two scrapes.")
+    labels: dict[str, LabelValue] = Field(max_length=64, description="Labels of ServiceMonitors and rules.")
+    dashboard_labels: dict[str, LabelValue] = Field(max_length=64, description="Labels of the dashboard.")
+
+
+class Hooks(Values):
+    """What helm runs besides installing."""
+
+    enabled: bool = Field(description="Whether helm test and the step before helm uninstall are rendered.")
 
 
 class Chart(Values):
@@ -150,7 +176,10 @@ class Chart(Values):
         pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", description="The cluster's DNS domain."
     )
     cluster_config: dict[str, Any] = Field(description="Spec of AgentRuntimeClusterConfig default; empty renders none.")
+    guards: Guards
     rbac: Rbac
+    hooks: Hooks
+    monitoring: Monitoring
     global_: dict[str, Any] = Field(default_factory=dict, alias="global", description="Helm's own; not read.")
 
 

@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cluster", choices=("local", "kind"), default="local", help="where the end-to-end tests run: local or kind"
     )
+    parser.addoption("--update-docs", action="store_true", help="write what was observed into the docs")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -63,7 +63,7 @@ class Options:
 def rendered(options: Options) -> list[JSON]:
     """Returns what the real helm renders from our chart with these options."""
     command = [str(helm()), "template", RELEASE, str(ROOT / "charts" / "kagenti"), "--namespace", RELEASE_NAMESPACE]
-    command += ["--kube-version", "1.36.3", *options.values()]
+    command += ["--kube-version", "1.36.3", "--no-hooks", *options.values()]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return [document for document in YAML(typ="safe", pure=True).load_all(StringIO(text)) if document]
 

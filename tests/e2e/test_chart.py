@@ -41,7 +41,8 @@ def run_helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def render(*values: str) -> list[JSON]:
     """Returns what helm renders with these values; fails with helm's message."""
-    done = run_helm("template", "kagenti", str(CHART), "-n", RELEASE_NAMESPACE, "--kube-version", "1.36.3", *values)
+    command = ("template", "kagenti", str(CHART), "-n", RELEASE_NAMESPACE, "--kube-version", "1.36.3", "--no-hooks")
+    done = run_helm(*command, *values)
     assert done.returncode == 0, done.stderr
     return [document for document in YAML(typ="safe", pure=True).load_all(StringIO(done.stdout)) if document]
 
@@ -121,7 +122,7 @@ def test_the_api_server_adds_nothing_to_what_is_rendered(mode: str, target: str,
 @pytest.mark.parametrize(("mode", "target"), SHAPES)
 def test_applying_twice_changes_nothing(mode: str, target: str, place: ControlPlane) -> None:
     """The second application leaves every object at its version (some kinds have a status that moves by itself)."""
-    moving = ("Deployment", "PodDisruptionBudget")
+    moving = ("Deployment", "PodDisruptionBudget", "ValidatingAdmissionPolicy")
     documents = [
         document
         for document in shaped(mode, target)
@@ -458,6 +459,125 @@ def test_the_xds_server_has_an_authority_of_its_own() -> None:
     assert volume["secret"]["secretName"] == leaf["secretName"]
 
 
+MONITORED = (
+    *PROVIDED,
+    "--set",
+    "monitoring.serviceMonitor=true,monitoring.prometheusRule=true,monitoring.dashboard=true,monitoring.labels.release=prom",
+)
+DEPLOYMENTS = [document for document in shaped("both", "pods") if document["kind"] == "Deployment"]
+MONITORING_KINDS = {"ServiceMonitor", "PrometheusRule", "ConfigMap"}
+
+
+def test_monitoring_is_off_until_it_is_asked_for() -> None:
+    """A cluster without the Prometheus operator does not serve its kinds; a ConfigMap is there for the dashboard alone."""
+    assert MONITORING_KINDS.isdisjoint(document["kind"] for document in shaped("both", "pods"))
+    assert [d["metadata"]["name"] for d in render(*MONITORED) if d["kind"] == "ConfigMap"] == ["kagenti-dashboard"]
+
+
+def test_every_process_is_scraped_where_it_shows_its_figures() -> None:
+    """ServiceMonitor → Service → port of the pod, by labels and names that meet."""
+    documents = {identity(document): document for document in render(*MONITORED)}
+    for deployment in DEPLOYMENTS:
+        name = deployment["metadata"]["name"]
+        service, monitor = documents[f"Service/{name}-metrics"], documents[f"ServiceMonitor/{name}"]
+        template = deployment["spec"]["template"]
+        assert monitor["metadata"]["labels"]["release"] == "prom"
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+        others = [d for d in documents.values() if d["kind"] == "Service" and d is not service]
+        assert not [
+            d for d in others if monitor["spec"]["selector"]["matchLabels"].items() <= d["metadata"]["labels"].items()
+        ]
+        (port,), (endpoint,) = service["spec"]["ports"], monitor["spec"]["endpoints"]
+        assert (endpoint["port"], endpoint["path"]) == (port["name"], "/metrics")
+        (container,) = template["spec"]["containers"]
+        assert {p["name"]: p["containerPort"] for p in container["ports"]}[port["targetPort"]] == port["port"]
+        assert container["readinessProbe"]["httpGet"]["port"] == port["targetPort"]
+        assert endpoint.get("scheme", "http") == container["readinessProbe"]["httpGet"]["scheme"].lower()
+
+
+def test_rules_and_dashboard_are_rendered_as_they_stand_in_their_files() -> None:
+    """Braces of Prometheus and Grafana survive helm."""
+    documents = {identity(document): document for document in render(*MONITORED)}
+    alerts = YAML(typ="safe", pure=True).load((CHART / "monitoring" / "alerts.yaml").read_text())
+    assert documents["PrometheusRule/kagenti"]["spec"] == alerts
+    assert orjson.loads(documents["ConfigMap/kagenti-dashboard"]["data"]["kagenti.json"]) == orjson.loads(
+        (CHART / "monitoring" / "dashboard.json").read_bytes()
+    )
+
+
+def test_the_api_server_adds_nothing_to_what_monitoring_needs(place: ControlPlane) -> None:
+    """Services, policies and the dashboard; the kinds of the Prometheus operator are not served here."""
+    foreign = {"ServiceMonitor", "PrometheusRule"}
+    documents = [document for document in render(*MONITORED) if document["kind"] not in foreign]
+    stored = {identity(document): own_part(document) for document in apply(place, documents, "--dry-run=server")}
+    assert stored == {identity(document): own_part(document) for document in documents}
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=identity)
+def test_every_process_is_confined_and_highly_available(deployment: JSON) -> None:
+    """Security contexts as in Pod Security's restricted, and what keeps two replicas from going at once."""
+    spec, name = deployment["spec"]["template"]["spec"], deployment["metadata"]["name"]
+    assert spec["securityContext"] == {
+        "runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
+    for container in (*spec["containers"], *spec.get("initContainers", ())):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+        }  # fmt: skip
+        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+        assert "memory" in container["resources"]["limits"]
+        assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys()
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert {volume.keys() - {"name"} == {"secret"} for volume in spec["volumes"]} == {True}
+    assert spec["serviceAccountName"] == name
+    assert deployment["spec"]["replicas"] >= 2  # a roll-out and a lost node leave one
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    spread = spec["topologySpreadConstraints"]
+    assert [rule["topologyKey"] for rule in spread] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    labels = deployment["spec"]["selector"]["matchLabels"]
+    assert {tuple(rule["labelSelector"]["matchLabels"].items()) for rule in spread} == {tuple(labels.items())}
+    documents = {identity(document): document for document in shaped("both", "pods")}
+    budget = documents[f"PodDisruptionBudget/{name}"]["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+    policy = documents[f"NetworkPolicy/{name}"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == labels
+
+
+def test_the_priority_class_is_passed_or_left_out() -> None:
+    """Others' pods wait for the webhook and the xDS server; a class of one's own can be named for each."""
+    for deployment in DEPLOYMENTS:
+        component = deployment["metadata"]["name"].removeprefix("kagenti-")
+        for given in ("mine", ""):
+            (found,) = [
+                d for d in render("--set", f"{component}.priorityClassName={given}", *PROVIDED)
+                if identity(d) == identity(deployment)
+            ]  # fmt: skip
+            assert found["spec"]["template"]["spec"].get("priorityClassName", "") == given
+
+
+# What each process may be reached at: (name, monitored) → [(from, ports)]; None is anybody.
+MANAGED = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"kagenti.io/managed": "true"}}}
+REACHED = {
+    ("kagenti-webhook", False): [(None, [9443])],
+    ("kagenti-webhook", True): [(None, [9443])],
+    ("kagenti-xds", False): [([MANAGED], [15010])],
+    ("kagenti-xds", True): [([MANAGED], [15010]), (None, [15011])],
+}
+
+
+@pytest.mark.parametrize("monitored", [False, True])
+def test_ports_are_open_to_those_who_need_them(monitored: bool) -> None:
+    """Figures are open where they are scraped only; the xDS port to injected pods only."""
+    for document in render(*MONITORED) if monitored else shaped("both", "pods"):
+        if document["kind"] == "NetworkPolicy":
+            spec = document["spec"]
+            assert spec["policyTypes"] == ["Ingress"]
+            found = [(rule.get("from"), [port["port"] for port in rule["ports"]]) for rule in spec.get("ingress", ())]
+            assert found == REACHED[document["metadata"]["name"], monitored]
+
+
 def test_helm_installs_upgrades_and_uninstalls(place: ControlPlane) -> None:
     """With the real helm on the real API server: an upgrade with the same values changes no object of ours."""
     for document in shaped("both", "pods"):
@@ -473,6 +593,7 @@ def test_helm_installs_upgrades_and_uninstalls(place: ControlPlane) -> None:
 
     try:
         said = succeed("install", "kagenti", str(CHART), *values)
+        assert "helm test kagenti" in said
         assert "kubectl label namespace" in said
         versions = _versions(place)
         succeed("upgrade", "kagenti", str(CHART), *values)

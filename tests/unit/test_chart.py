@@ -12,6 +12,8 @@ import pytest
 from jsonschema import Draft7Validator
 
 from kagenti import __version__
+from kagenti.core.sidecars import RESERVED_CONTAINERS, RESERVED_VOLUMES
+from kagenti_api.v1alpha1 import wellknown
 from tests.documents import documents
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,3 +82,21 @@ def test_versions_are_those_of_the_program() -> None:
     [chart] = documents((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
     assert chart["kubeVersion"] == ">=1.32.0-0"
+
+
+def test_the_guards_know_every_name_that_we_reserve() -> None:
+    """A container, volume or key of another layout would otherwise stand unguarded."""
+    text = (CHART / "templates" / "guards.yaml").read_text()
+    lists = {
+        name: sorted(json.loads(found.replace("'", '"'))) for name, found in re.findall(r'\$(\w+) := "(\[.*?\])"', text)
+    }
+    assert lists == {"containers": sorted(RESERVED_CONTAINERS), "volumes": sorted(RESERVED_VOLUMES)}
+    keys = set(re.findall(r"'((?:config\.)?kagenti\.io/[a-z-]*)'", text))
+    assert keys == {
+        wellknown.RECEIPT_ANNOTATION,
+        wellknown.CONFIG_PREFIX,
+        wellknown.MANAGED_LABEL,
+        wellknown.INJECT_LABEL,
+        wellknown.ENROLLED_LABEL,
+        wellknown.BREAK_GLASS_LABEL,
+    }

@@ -147,3 +147,27 @@ matchExpressions:
 {{- end -}}
 {{- join " || " $places -}}
 {{- end }}
+
+{{- /* The namespaces of the cr entry as CEL over variables.namespaceLabels. */}}
+{{- define "kagenti.selectorCondition" -}}
+{{- $selector := .Values.webhook.namespaceSelector | default dict }}
+{{- $parts := list "true" }}
+{{- range $key, $value := $selector.matchLabels }}
+{{- $parts = append $parts (printf "('%s' in variables.namespaceLabels && variables.namespaceLabels['%s'] == '%s')" $key $key $value) }}
+{{- end }}
+{{- range $selector.matchExpressions }}
+{{- $there := printf "'%s' in variables.namespaceLabels" .key }}
+{{- $among := printf "(%s && variables.namespaceLabels['%s'] in ['%s'])" $there .key (join "', '" .values) }}
+{{- $parts = append $parts (get (dict "In" $among "NotIn" (printf "!%s" $among) "Exists" (printf "(%s)" $there) "DoesNotExist" (printf "!(%s)" $there)) .operator) }}
+{{- end }}
+{{- join " && " $parts }}
+{{- end }}
+
+{{- /* CEL: an entry of the mutating webhook configuration calls for this pod; the same words as the entries themselves. */}}
+{{- define "kagenti.seenCondition" -}}
+{{- get (dict
+  "label" "!variables.excluded && variables.labelled"
+  "cr" "!variables.excluded && variables.enrolled"
+  "both" "!variables.excluded && (variables.labelled || variables.enrolled)"
+) .Values.webhook.triggerMode }}
+{{- end }}

@@ -33,14 +33,17 @@ class Metrics:
         feeds: Callable[[], Mapping[str, FeedState]],
         reads: Callable[[], Mapping[str, int]],
         certificate: Callable[[], tuple[float, int, int]],
+        break_glass: Callable[[], int] = lambda: 0,
     ) -> None:
-        """Takes the readers of what others count.
+        """Takes the readers of what others count; ``ready`` is set by the process that is scraped.
 
         Args:
             feeds: State of each cache, by plural resource.
             reads: API calls made for decisions, by kind of call: strict, owner, target, pods.
             certificate: Seconds left, reloads, failed reloads.
+            break_glass: Namespaces that carry the break-glass label.
         """
+        self.ready: Callable[[], bool] = lambda: False
         self.in_flight = 0
         self.crashes: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
@@ -49,6 +52,7 @@ class Metrics:
         self._feeds = feeds
         self._reads = reads
         self._certificate = certificate
+        self._break_glass = break_glass
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Collector(self))
         ProcessCollector(registry=self._registry)
@@ -76,6 +80,12 @@ class Metrics:
         yield from self._fault_families()
         yield from self._cache_families()
         yield from self._certificate_families()
+        yield GaugeMetricFamily("kagenti_webhook_ready", "1 while reviews may come.", value=float(self.ready()))
+        yield GaugeMetricFamily(
+            "kagenti_webhook_break_glass_namespaces",
+            "Namespaces that no entry covers because of their label.",
+            value=self._break_glass(),
+        )
 
     def _decision_families(self) -> Iterable[Metric]:
         decisions = CounterMetricFamily(

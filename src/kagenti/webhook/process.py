@@ -59,6 +59,7 @@ class Process:
     def __post_init__(self) -> None:
         if self.configuration is not None:
             self._distrust = "the caBundle of our webhook configuration has not been read yet"
+        self.metrics.ready = lambda: self.readiness().ready
         self.door = Door(
             entries=self.entries,
             pages={"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics},

@@ -20,6 +20,7 @@ from kagenti.webhook.metrics import Metrics
 from kagenti.webhook.process import Process
 from kagenti.webhook.reads import Get, Reads
 from kagenti.webhook.reviews import Reviews
+from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a raw MutatingWebhookConfiguration
 
@@ -63,7 +64,7 @@ def assemble(config: WebhookConfig, client: Get, *, journal: Journal, reflect: R
     feeds = feeds_of(catalogue, reflect)
     files = tls.Files(config.certificate, config.key, config.client_ca)
     certificates = tls.Certificates(files, report=journal.logger.error, now=_now)
-    metrics = _metrics(feeds, reads, certificates)
+    metrics = _metrics(catalogue, feeds, reads, certificates)
     reviews = _reviews(config, catalogue, reads, layers, journal=journal, metrics=metrics)
     authorities = None
     if config.xds_ca is not None:
@@ -103,11 +104,16 @@ def _reviews(
     )
 
 
-def _metrics(feeds: list[Feed[StoredObject]], reads: Reads, certificates: tls.Certificates) -> Metrics:
+def _metrics(
+    catalogue: Catalogue, feeds: list[Feed[StoredObject]], reads: Reads, certificates: tls.Certificates
+) -> Metrics:
     return Metrics(
         feeds=lambda: {feed.resource: feed.state() for feed in feeds},
         reads=reads.counts,
         certificate=lambda: (certificates.leaf.seconds_left(_now()), certificates.reloads, certificates.failures),
+        break_glass=lambda: sum(
+            wellknown.BREAK_GLASS_LABEL in (catalogue.namespace_labels(name) or ()) for name in catalogue.namespaces()
+        ),
     )
 
 

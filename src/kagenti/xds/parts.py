@@ -105,10 +105,14 @@ class Parts:
             server=self._server(),
             publisher=self.publisher,
             parts=[*own, *parts],
-            metrics=Metrics(self._readings()).render,
+            metrics=self.metrics().render,
             debug=debug.pages(self.census, self.snapshots, self.keys),
             now=_now,
         )
+
+    def metrics(self) -> Metrics:
+        """Returns what is shown to a scrape."""
+        return Metrics(self._readings())
 
     def _server(self) -> Server:
         return Server(

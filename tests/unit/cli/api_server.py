@@ -67,7 +67,10 @@ def serving(folder: Path) -> Iterator[Server]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             path = self.path.partition("?")[0]
             server.requests.append((self.command, self.path, self.headers.get("Authorization", "")))
-            found = body if self.command == "PATCH" else server.objects.get(path)
+            written = self.command == "PATCH" or (self.command == "POST" and path not in server.objects)
+            found = body if written else server.objects.get(path)
+            if self.command == "DELETE":
+                server.objects.pop(path, None)
             status = server.refused.get(path, 404 if found is None else 200)
             if path in server.contested and self.command == "PATCH":
                 status = 409
@@ -81,7 +84,7 @@ def serving(folder: Path) -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_PATCH = _answer  # noqa: N815  # the names that http.server asks for
+        do_GET = do_PATCH = do_POST = do_DELETE = _answer  # noqa: N815  # the names that http.server asks for
 
         def log_message(self, *_: object) -> None:
             """Says nothing."""

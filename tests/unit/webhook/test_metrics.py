@@ -13,6 +13,7 @@ def _metrics() -> Metrics:
         },
         reads=lambda: {"strict": 7, "owner": 1},
         certificate=lambda: (86400.0, 1, 2),
+        break_glass=lambda: 3,
     )
 
 
@@ -27,6 +28,7 @@ def test_every_figure_is_there() -> None:
     metrics.crashes["pods"] += 1
     metrics.refused[413] += 1
     metrics.in_flight = 4
+    metrics.ready = lambda: True
     lines = _lines(metrics)
     expected = {
         'kagenti_webhook_decisions_total{allowed="true",entry="pods",reason="Label"} 1.0',
@@ -41,6 +43,8 @@ def test_every_figure_is_there() -> None:
         'kagenti_webhook_cache_relists_total{resource="agentruntimes"} 2.0',
         'kagenti_webhook_api_reads_total{call="strict"} 7.0',
         'kagenti_webhook_api_reads_total{call="owner"} 1.0',
+        "kagenti_webhook_ready 1.0",
+        "kagenti_webhook_break_glass_namespaces 3.0",
         "kagenti_webhook_certificate_seconds_left 86400.0",
         "kagenti_webhook_certificate_reloads_total 1.0",
         "kagenti_webhook_certificate_reload_failures_total 2.0",

@@ -1,0 +1,265 @@
+"""Life of a release: its own test, checks by people, what a step must be prepared for, and removal under running agents.
+
+KWOK runs no container, so the commands of hook pods run as local processes under the tokens of their rendered accounts.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from ruamel.yaml import YAML
+
+from tests.e2e.admission.manifests import runtime, workload
+from tests.e2e.admission.observed import injected
+from tests.e2e.api_client import ApiClient
+from tests.e2e.installed import RELEASE_NAMESPACE, ROOT, Installed, Options
+from tests.e2e.plane.certificates import mint_authority
+from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.waiting import wait_until
+from tests.e2e.test_chart import CHART, run_helm
+
+JSON = Any  # a rendered manifest
+AUTHORITY = mint_authority("lifecycle").certificate_pem
+CHECK_NAMESPACE = f"{RELEASE_NAMESPACE}-check"
+KINDS = ("mutatingwebhookconfiguration", "validatingwebhookconfiguration")
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[ControlPlane]:
+    """A plane of its own: a release comes and goes."""
+    with ControlPlane() as plane:
+        plane.kubectl("create", "namespace", RELEASE_NAMESPACE)
+        driver = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "csi.spiffe.io"}}
+        plane.kubectl("create", "-f", "-", stdin=orjson.dumps({**driver, "spec": {}}).decode())
+        # No container runs here: the operator's Lease is held by nobody's pod.
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "spec": {"holderIdentity": "kagenti-operator-1"},
+        }
+        lease["metadata"] = {"name": "kagenti-operator", "namespace": RELEASE_NAMESPACE}
+        plane.kubectl("create", "-f", "-", stdin=orjson.dumps(lease).decode())
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def api(place: ControlPlane) -> Iterator[ApiClient]:
+    """A client of this plane."""
+    client = ApiClient(place)
+    yield client
+    client.close()
+
+
+def helm(place: ControlPlane, *arguments: str) -> str:
+    """Runs helm on the release's namespace; fails with what it said."""
+    done = run_helm(*arguments, "--kubeconfig", str(place.kubeconfig), "-n", RELEASE_NAMESPACE)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def values(options: Options) -> list[str]:
+    """The values of an installation, with a CA of ours and a cluster config."""
+    bundle = AUTHORITY.decode() if isinstance(AUTHORITY, bytes) else AUTHORITY
+    given = ["--set", "certificates.mode=provided", "--set-string", f"certificates.caBundle={bundle}"]
+    return [*options.values(), *given, "--set", "clusterConfig.identity.spiffe.trustDomain=prod.example.org"]
+
+
+def hooks(place: ControlPlane, event: str) -> list[JSON]:
+    """The hook objects of an event, as the release has them."""
+    documents = YAML(typ="safe", pure=True).load_all(StringIO(helm(place, "get", "hooks", "kagenti")))
+    found = [document for document in documents if document]
+    return [document for document in found if document["metadata"]["annotations"]["helm.sh/hook"] == event]
+
+
+def prepared(place: ControlPlane, event: str) -> tuple[Path, list[str]]:
+    """Applies what a hook's pod needs, and returns its account's kubeconfig and its arguments."""
+    documents = hooks(place, event)
+    runner = next(document for document in documents if document["kind"] in ("Pod", "Job"))
+    for document in sorted(documents, key=lambda found: int(found["metadata"]["annotations"]["helm.sh/hook-weight"])):
+        if document is not runner:
+            place.kubectl("apply", "--server-side", "-f", "-", stdin=orjson.dumps(document).decode())
+    spec = runner["spec"] if runner["kind"] == "Pod" else runner["spec"]["template"]["spec"]
+    account = place.service_account_kubeconfig(RELEASE_NAMESPACE, spec["serviceAccountName"])
+    return account, list(spec["containers"][0]["args"])
+
+
+def put_away(place: ControlPlane, event: str) -> None:
+    """Deletes the objects of a hook, as helm does after it."""
+    for document in reversed(hooks(place, event)):
+        namespace = document["metadata"].get("namespace")
+        scope = ("-n", namespace) if namespace else ()
+        place.kubectl("delete", document["kind"], document["metadata"]["name"], "--ignore-not-found", *scope)
+
+
+def kagenti(*arguments: str, kubeconfig: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the program."""
+    command = [sys.executable, "-m", "kagenti", *arguments, "--kubeconfig", str(kubeconfig)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
+
+
+def released(place: ControlPlane, options: Options, folder: Path) -> Installed:
+    """Installs the release, and points its webhook configurations to a local process."""
+    helm(place, "install", "kagenti", str(CHART), *values(options))
+    installation = Installed(place, options, folder=folder)
+    installation.start()
+    wait_until(lambda: scaled(place, "kagenti-xds", 2), 30, lambda: "the xDS server's pods do not run")
+    return installation
+
+
+def scaled(place: ControlPlane, name: str, pods: int) -> bool:
+    """Whether a Deployment has so many ready pods, and no others."""
+    selector = f"app.kubernetes.io/component={name.removeprefix('kagenti-')}"
+    found = orjson.loads(place.kubectl("get", "pods", "-n", RELEASE_NAMESPACE, "-l", selector, "-o", "json"))["items"]
+    return len(found) == pods and all(pod["status"].get("phase") == "Running" for pod in found)
+
+
+SHAPES = [("both", "pods"), ("label", "pods"), ("cr", "pods"), ("both", "workloads"), ("cr", "workloads")]
+
+
+@pytest.fixture(params=SHAPES, ids=[" ".join(shape) for shape in SHAPES])
+def release(request: pytest.FixtureRequest, place: ControlPlane, tmp_path: Path) -> Iterator[Installed]:
+    """A release of one mode and target, removed afterwards."""
+    mode, target = request.param
+    installation = released(place, Options(mode=mode, target=target), tmp_path / "kagenti")
+    yield installation
+    installation.stop()
+    helm(place, "uninstall", "kagenti", "--no-hooks")
+
+
+def test_the_release_tests_itself(release: Installed, place: ControlPlane) -> None:
+    """``helm test`` asks under its own account for a pod as a dry run, and finds it injected; and bare, when it is."""
+    account, arguments = prepared(place, "test")
+    try:
+        wait_until(lambda: kagenti(*arguments, kubeconfig=account).returncode == 0, 20,
+                   lambda: kagenti(*arguments, kubeconfig=account).stdout)  # fmt: skip
+        assert "comes back injected" in kagenti(*arguments, kubeconfig=account).stdout
+        place.kubectl("label", "namespace", CHECK_NAMESPACE, "kagenti.io/break-glass=")
+        wait_until(lambda: kagenti(*arguments, kubeconfig=account).returncode == 1, 20, lambda: "it stays healthy")
+        told = kagenti(*arguments, kubeconfig=account).stdout
+        assert "NotInjected" in told
+        assert "BreakGlass" in told
+    finally:
+        put_away(place, "test")
+
+
+@pytest.fixture
+def both(place: ControlPlane, tmp_path: Path) -> Iterator[Installed]:
+    """A release with the default values."""
+    installation = released(place, Options(), tmp_path / "kagenti")
+    yield installation
+    installation.stop()
+    if "kagenti" in helm(place, "list", "-q"):
+        helm(place, "uninstall", "kagenti", "--no-hooks")
+
+
+def agents(api: ApiClient, namespace: str) -> list[JSON]:
+    """Runs an agent by label and one by AgentRuntime, and returns their pods."""
+    api.create({"apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": namespace, "labels": {"kagenti.io/enrolled": "true"}}})  # fmt: skip
+    mark = {"kagenti.io/inject": "enabled"}
+    for manifest in (
+        workload("Deployment", namespace, "by-label", labels=mark),
+        runtime(namespace, "by-runtime", kind="Deployment", target="by-runtime", type="agent"),
+        workload("Deployment", namespace, "by-runtime"),
+    ):
+        made = api.create(manifest)
+        assert made.ok, made.message
+    wait_until(lambda: len(running(api, namespace)) == 2, 20, lambda: "the agents do not run")
+    return running(api, namespace)
+
+
+def running(api: ApiClient, namespace: str) -> list[JSON]:
+    """The running pods."""
+    found = api.items("Pod", namespace)
+    return sorted(
+        (pod for pod in found if pod["status"].get("phase") == "Running"), key=lambda pod: str(pod["metadata"]["name"])
+    )
+
+
+def kept(pod: JSON) -> JSON:
+    """What must stay of a pod: itself, its keys, its containers."""
+    return [*(pod["metadata"].get(key) for key in ("uid", "labels", "annotations")), pod["spec"]]
+
+
+def test_removal_disturbs_nobody(both: Installed, place: ControlPlane, api: ApiClient) -> None:
+    """Pushing stops, then admission goes, then the rest; pods, AgentRuntimes and the cluster's layer stay as they are."""
+    before = agents(api, "stays")
+    assert all(injected(pod) for pod in before)
+    done = kagenti("check", "--before", "uninstall", kubeconfig=place.kubeconfig)
+    assert "KeepsLastPolicy: 2 injected pods in namespace stays" in done.stdout
+    account, arguments = prepared(place, "pre-delete")
+    done = kagenti(*arguments, kubeconfig=account)
+    assert done.returncode == 0, done.stderr
+    assert scaled(place, "kagenti-xds", 0)
+    for kind in KINDS:
+        assert "kagenti" not in place.kubectl("get", kind, "-o", "name")
+    assert done.stdout.index("kagenti-xds scaled to 0") < done.stdout.index("kagenti-injector deleted")
+    assert scaled(place, "kagenti-webhook", 2)
+    again = kagenti(*arguments, kubeconfig=account)
+    assert (again.returncode, "deleted" in again.stdout) == (0, False)
+    put_away(place, "pre-delete")
+    helm(place, "uninstall", "kagenti", "--wait")
+    assert [kept(pod) for pod in running(api, "stays")] == [kept(pod) for pod in before]
+    assert "agentruntimeclusterconfig" in place.kubectl("get", "agentruntimeclusterconfig", "default", "-o", "name")
+    left = place.kubectl("get", "clusterroles,clusterrolebindings,validatingadmissionpolicies", "-o", "name").split()
+    assert [name for name in left if "kagenti" in name] == []
+    place.kubectl("delete", "namespace", "stays", "--timeout=20s")
+
+
+def test_a_writer_that_does_not_end_keeps_admission_in_place(both: Installed, place: ControlPlane) -> None:
+    """The command fails and says what still runs; the webhook configurations stand."""
+    pods = place.kubectl("get", "pods", "-n", RELEASE_NAMESPACE, "-l", "app.kubernetes.io/component=xds", "-o", "name")
+    stuck = pods.split()[0]
+    hold = '{"metadata":{"finalizers":["example.org/stuck"]}}'
+    place.kubectl("patch", stuck, "-n", RELEASE_NAMESPACE, "--type=merge", "-p", hold)
+    account, arguments = prepared(place, "pre-delete")
+    try:
+        done = kagenti(*arguments, "--timeout=2", kubeconfig=account)
+        assert done.returncode == 3
+        assert stuck.removeprefix("pod/") in done.stderr
+        for kind in KINDS:
+            assert "kagenti" in place.kubectl("get", kind, "-o", "name")
+    finally:
+        place.kubectl("patch", stuck, "-n", RELEASE_NAMESPACE, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        put_away(place, "pre-delete")
+
+
+def test_helm_runs_the_hooks_itself(both: Installed, place: ControlPlane) -> None:
+    """Accounts, rights and Job come and go in order, with the real helm; what the Job's command does is tested above."""
+    said = helm(place, "uninstall", "kagenti", "--timeout", "60s")
+    assert "uninstalled" in said
+    left = place.kubectl("get", "clusterroles,clusterrolebindings", "-o", "name").split()
+    left += place.kubectl("get", "jobs,serviceaccounts,roles", "-n", RELEASE_NAMESPACE, "-o", "name").split()
+    assert [name for name in left if "kagenti" in name] == []
+
+
+def test_a_check_says_what_a_switch_would_lose(both: Installed, place: ControlPlane, api: ApiClient) -> None:
+    """Each workload with one trigger alone is named for the mode in which it would come up bare."""
+    agents(api, "switches")
+    own = workload("Deployment", "switches", "misplaced", own={"kagenti.io/inject": "enabled"})
+    assert api.create(own).ok
+    done = kagenti("check", "--before", "switch", "-o", "json", kubeconfig=place.kubeconfig)
+    assert done.returncode == 1, done.stderr
+    found = orjson.loads(done.stdout)["findings"]
+    assert {(finding["reason"], finding["message"].split(" ")[1].rstrip(":")) for finding in found} == {
+        ("LabelOnWorkload", "switches/misplaced"),
+        ("OnlyLabel", "switches/misplaced"),
+        ("OnlyLabel", "switches/by-label"),
+        ("OnlyAgentRuntime", "switches/by-runtime"),
+    }
+    done = kagenti("check", "--before", "upgrade", kubeconfig=place.kubeconfig)
+    assert done.returncode == 0, done.stdout
+
+
+def test_images_of_the_cluster_are_listed(both: Installed, place: ControlPlane, api: ApiClient) -> None:
+    """What a layer names itself is to be mirrored too."""
+    layer = {"components": {"envoyProxy": {"image": "corp.example/envoy:1"}}}
+    api.merge("AgentRuntimeClusterConfig", "", "default", {"spec": layer})
+    done = kagenti("images", "--from-cluster", kubeconfig=place.kubeconfig)
+    assert "corp.example/envoy:1" in done.stdout.split()
+    api.merge("AgentRuntimeClusterConfig", "", "default", {"spec": {"components": None}})
