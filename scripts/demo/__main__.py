@@ -83,6 +83,9 @@ def statuses(plane: ControlPlane) -> None:
     step("what the operator says: kubectl get agentruntime,artcc,artc -A")
     for line in plane.kubectl("get", "agentruntime,artcc,artc", "-A").splitlines():
         print(f"  {line}", flush=True)
+    messages = "jsonpath={range .items[*]}{.metadata.name}: {.status.message}{'\\n'}{end}"
+    for line in plane.kubectl("get", "agentruntime", "-A", "-o", messages).splitlines():
+        print(f"  {line}", flush=True)
 
 
 def write(file: str | None, report: JSON) -> None:

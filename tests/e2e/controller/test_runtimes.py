@@ -40,7 +40,7 @@ def runtime(namespace: str, name: str, **spec: JSON) -> JSON:
 
 
 def create(api: ApiClient, *objects: JSON) -> None:
-    """Creates them in this order."""
+    """Creates them in this order: a pod that comes before its AgentRuntime is bare."""
     for found in objects:
         answer = api.create(found)
         assert answer.ok, answer.message
@@ -73,7 +73,7 @@ def test_ready_can_be_waited_for(
 ) -> None:
     """``kubectl wait``, and columns that read well."""
     namespace = team()
-    create(api, deployment(namespace, "plain"), runtime(namespace, "plain", type="agent", **NO_PROXY))
+    create(api, runtime(namespace, "plain", type="agent", **NO_PROXY), deployment(namespace, "plain"))
     cluster.kubectl("wait", "--for=condition=Ready", "agentruntime/plain", "-n", namespace, "--timeout=10s")
     table = cluster.kubectl("get", "agentruntime", "-A").splitlines()
     assert table[0].split() == [
@@ -284,7 +284,7 @@ def test_what_has_no_pods_is_no_target(
 def test_deletion_leaves_nothing_stuck(api: ApiClient, team: Callable[..., str], statuses: Statuses) -> None:
     """Runtime, then namespace: nothing of ours holds either, and the next pods are bare."""
     namespace = team()
-    create(api, deployment(namespace, "gone"), runtime(namespace, "gone"), manifests.config(namespace))
+    create(api, runtime(namespace, "gone"), deployment(namespace, "gone"), manifests.config(namespace))
     statuses.until(namespace, "gone", lambda found: (found.get("pods") or {}).get("current") == 1)
     assert not api.get("AgentRuntime", namespace, "gone").body["metadata"].get("finalizers")
     assert api.delete("AgentRuntime", namespace, "gone").ok
@@ -307,7 +307,7 @@ def test_entries_of_a_replica_that_is_gone_are_pruned(
 ) -> None:
     """A crashed xDS server cannot take its own away; and nobody is left to say that nobody serves."""
     namespace = team()
-    create(api, deployment(namespace, "left"), runtime(namespace, "left"))
+    create(api, runtime(namespace, "left"), deployment(namespace, "left"))
     statuses.until(namespace, "left", lambda found: (found.get("pods") or {}).get("current") == 1)
     entry = {"replica": "kagenti-xds-gone", "acked": 1, "rejected": 0, "pending": 0, "disconnected": 0}
     applied = {
