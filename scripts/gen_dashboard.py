@@ -35,6 +35,8 @@ def rate(counter: str, by: str) -> str:
     return f"sum by ({by}) (rate({counter}[$__rate_interval]))"
 
 
+EVERY_PROCESS: Final = "kagenti_webhook_in_flight or kagenti_xds_build_seconds_total or kagenti_operator_queue"
+
 ROWS: Final[dict[str, list[Panel]]] = {
     "Admission": [
         Panel("Ready replicas", "Zero: triggered pods wait.", {"ready": "sum(kagenti_webhook_ready)"}),
@@ -95,6 +97,18 @@ ROWS: Final[dict[str, list[Panel]]] = {
         ),
         Panel("Status writes", "By outcome.", {"{{outcome}}": rate("kagenti_xds_status_writes_total", "outcome")}, "ops"),
     ],
+    "Fleet, as the operator sees it": [
+        Panel("Pods by state", "bare: should have sidecars, has none.", {"{{state}}": "max by (state) (kagenti_pods)"}),
+        Panel("Workloads by trigger", "With or without AgentRuntime.",
+              {"{{trigger}}, AgentRuntime {{agentruntime}}": "max by (trigger, agentruntime) (kagenti_workloads)"}),
+        Panel("Injected pods: from creation to Ready", "Images, registration, first configuration.",
+              {"median": quantile(0.5, "kagenti_pod_ready_seconds"), "p99": quantile(0.99, "kagenti_pod_ready_seconds")}, "s"),
+        Panel("From a change to every proxy", "As status shows it.",
+              {"median": quantile(0.5, "kagenti_propagation_seconds"), "p99": quantile(0.99, "kagenti_propagation_seconds")}, "s"),
+        Panel("Leading replica, queue", "One leads.",
+              {"leading": "sum(kagenti_operator_leading)", "queue": "max(kagenti_operator_queue)"}),
+        Panel("Looks at objects", "By outcome.", {"{{outcome}}": rate("kagenti_operator_reconciles_total", "outcome")}, "ops"),
+    ],
     "Processes": [
         Panel(
             "Certificates: time left",
@@ -111,13 +125,14 @@ ROWS: Final[dict[str, list[Panel]]] = {
             {
                 "webhook {{resource}}": "max by (resource) (kagenti_webhook_cache_age_seconds)",
                 "xds {{resource}}": "max by (resource) (kagenti_xds_cache_age_seconds)",
+                "operator {{resource}}": "max by (resource) (kagenti_operator_cache_age_seconds)",
             },
             "s",
         ),
         Panel(
             "Memory",
             "Resident, by pod.",
-            {"{{pod}}": "process_resident_memory_bytes and on (pod) (kagenti_webhook_in_flight or kagenti_xds_build_seconds_total)"},
+            {"{{pod}}": f"process_resident_memory_bytes and on (pod) ({EVERY_PROCESS})"},
             "bytes",
         ),
     ],

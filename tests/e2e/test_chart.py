@@ -562,6 +562,8 @@ MANAGED = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"kagenti.io/
 REACHED = {
     ("kagenti-webhook", False): [(None, [9443])],
     ("kagenti-webhook", True): [(None, [9443])],
+    ("kagenti-operator", False): [],
+    ("kagenti-operator", True): [(None, [15013])],
     ("kagenti-xds", False): [([MANAGED], [15010])],
     ("kagenti-xds", True): [([MANAGED], [15010]), (None, [15011])],
 }

@@ -14,6 +14,7 @@ from kagenti.core.ads.discovery import Verdict
 from kagenti.core.trigger.reasons import MEANINGS
 from kagenti.kube import KubeClient
 from kagenti.kube.client import Connection
+from kagenti.operator import metrics as operator
 from kagenti.webhook.metrics import Metrics
 from kagenti.xds.config import XdsConfig
 from kagenti.xds.fetch import Fetched
@@ -34,6 +35,7 @@ VALUES = {
     "entry": {"pods", "workloads", "validate", "advise"},  # webhook/reviews.py
     "event": {"opened", "closed", "refused", "rejected"},  # xds/observers.py
     "allowed": {"true", "false"},
+    "outcome": {"failed", "defect"},  # operator/reconciler.py
 }
 
 
@@ -55,10 +57,19 @@ def xds_page(folder: Path) -> str:
     return Parts(config, client, Caches(client, logger), fetch=fetch, logger=logger).metrics().render().decode()
 
 
+def operator_page() -> str:
+    """What an operator shows."""
+    readings = operator.Readings(
+        leading=lambda: False, feeds=dict, pods=dict, workloads=dict, queue=lambda: 0, outcomes=dict, writes=dict,
+        events=dict, owner_reads=lambda: 0,
+    )  # fmt: skip
+    return operator.Metrics(readings).render().decode()
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What all processes show, one after the other."""
-    return webhook_page() + xds_page(tmp_path_factory.mktemp("tls"))
+    return webhook_page() + operator_page() + xds_page(tmp_path_factory.mktemp("tls"))
 
 
 def exposed(pages: str) -> set[str]:
@@ -88,12 +99,24 @@ def test_every_figure_of_ours_is_used_or_left_out_on_purpose(pages: str) -> None
     families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in exposed(pages) if name.startswith("kagenti_")}
     unused = families - {re.sub(r"_(bucket|count|sum)$", "", name) for name in used}
     assert unused == {
-        "kagenti_webhook_cache_objects", "kagenti_webhook_cache_relists_total",
-        "kagenti_webhook_refused_requests_total", "kagenti_webhook_certificate_reloads_total",
-        "kagenti_xds_api_reads_total", "kagenti_xds_builds_total", "kagenti_xds_cache_objects",
-        "kagenti_xds_cache_relists_total", "kagenti_xds_certificate_reloads_total", "kagenti_xds_key_fetches_total",
-        "kagenti_xds_pods", "kagenti_xds_resources_total",
-    }  # fmt: skip
+        "kagenti_operator_cache_objects",
+        "kagenti_operator_events_total",
+        "kagenti_operator_owner_reads_total",
+        "kagenti_operator_relists_total",
+        "kagenti_operator_status_writes_total",
+        "kagenti_webhook_cache_objects",
+        "kagenti_webhook_cache_relists_total",
+        "kagenti_webhook_certificate_reloads_total",
+        "kagenti_webhook_refused_requests_total",
+        "kagenti_xds_api_reads_total",
+        "kagenti_xds_builds_total",
+        "kagenti_xds_cache_objects",
+        "kagenti_xds_cache_relists_total",
+        "kagenti_xds_certificate_reloads_total",
+        "kagenti_xds_key_fetches_total",
+        "kagenti_xds_pods",
+        "kagenti_xds_resources_total",
+    }
 
 
 def selected(query: str) -> Iterator[tuple[str, str, str]]:
