@@ -53,7 +53,10 @@ class _Resources(msgspec.Struct):
 
 class _SecurityContext(msgspec.Struct, rename="camel"):
     run_as_user: int | None = None
+    run_as_group: int | None = None
     capabilities: _Capabilities | None = None
+    fs_group: int | None = None  # of a pod, as the next
+    supplemental_groups: list[int] | None = None
 
 
 class _Container(msgspec.Struct, rename="camel"):
