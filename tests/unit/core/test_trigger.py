@@ -232,6 +232,30 @@ def test_coverage_of_a_namespace(namespace: str, labels: dict[str, str], expecte
     assert (coverage.enrolled, coverage.excluded) == expected
 
 
+@pytest.mark.parametrize(
+    ("selector", "enrol"),
+    [
+        ("kagenti.io/enrolled=true", "kubectl label namespace team1 kagenti.io/enrolled=true"),
+        ("team=a,stage==prod", "kubectl label namespace team1 team=a stage=prod"),
+        ("team in (a,b)", "label it so that webhook.namespaceSelector (team in (a,b)) selects it"),
+        ("team=a,!x", "label it so that webhook.namespaceSelector (team=a,!x) selects it"),
+        ("team=a,x!=b", "label it so that webhook.namespaceSelector (team=a,x!=b) selects it"),
+    ],
+)
+def test_how_to_enrol_follows_the_selector(selector: str, enrol: str) -> None:
+    """The chart's default is one label; advice to set that one under another selector would change nothing."""
+    coverage = trigger.coverage_of("team1", labels={"x": "b"}, selector=selector)
+    assert (coverage.enrolled, coverage.enrol) == (False, enrol)
+    decision = trigger.decide(
+        _subject(Row("not enrolled", "cr", "Allow", "NotEnrolled")),
+        mode="cr",
+        policy=None,
+        runtime=None,
+        coverage=coverage,
+    )
+    assert enrol in decision.message
+
+
 def test_an_excluded_namespace_says_why_even_with_a_label() -> None:
     """Break-glass beats every trigger, because no entry is called."""
     row = Row("", "both", "", "", label="enabled")

@@ -30,11 +30,12 @@ def entry_of(mode: Mode, label: str | None) -> Entry | None:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Whether a namespace is enrolled, and the reason code and sentence where no entry covers it at all."""
+    """Whether a namespace is enrolled, what would enrol it, and why (code, sentence) where no entry covers it at all."""
 
     enrolled: bool
     excluded: str = ""
     why: str = ""
+    enrol: str = ""
 
 
 CALLED: Final = Coverage(enrolled=True)
@@ -56,7 +57,15 @@ def coverage_of(namespace: str, *, labels: Mapping[str, str], selector: str, rel
     if wellknown.BREAK_GLASS_LABEL in labels:
         why = f"namespace {namespace} carries {wellknown.BREAK_GLASS_LABEL}; remove it when the emergency is over"
         return Coverage(enrolled=False, excluded=reasons.BREAK_GLASS, why=why)
-    return Coverage(enrolled=matches(selector, labels))
+    return Coverage(enrolled=matches(selector, labels), enrol=_enrolment(namespace, selector))
+
+
+def _enrolment(namespace: str, selector: str) -> str:
+    """Returns the command that enrols a namespace; the selector where labels to be equal are not all it asks for."""
+    asked = [requirement.replace("==", "=") for requirement in _requirements(selector)]
+    if not asked or any("=" not in one or "!=" in one or "(" in one for one in asked):
+        return f"label it so that webhook.namespaceSelector ({selector}) selects it"
+    return f"kubectl label namespace {namespace} {' '.join(asked)}"
 
 
 def matches(selector: str, labels: Mapping[str, str]) -> bool:
