@@ -110,6 +110,7 @@ ROWS = [
     Row("nothing left, Mandatory", "cr both", "Deny", "MandatoryInjection", policy=MANDATORY, nothing_left=True),
     Row("hostNetwork, label", "label both", "Deny", "UnsupportedPod", label="enabled", spec=HOST_NETWORK, message="hostNetwork"),
     Row("hostNetwork, Mandatory", "cr both", "Deny", "UnsupportedPod", policy=MANDATORY, spec=HOST_NETWORK),
+    Row("hostNetwork, label, Mandatory: without the label it is Mandatory still", "label both", "Deny", "UnsupportedPod", label="enabled", policy=MANDATORY, spec=HOST_NETWORK, message="drop the field, or ask the platform"),
     Row("hostNetwork, AgentRuntime, Mandatory", "cr both", "Deny", "UnsupportedPod", runtime=True, policy=MANDATORY, spec=HOST_NETWORK),
     Row("hostNetwork, AgentRuntime", "cr both", "Allow", "UnsupportedPod", runtime=True, spec=HOST_NETWORK, warned=True),
     Row("hostNetwork, AgentRuntime and ignored label", "cr", "Allow", "UnsupportedPod", label="enabled", runtime=True, spec=HOST_NETWORK, warned=True),

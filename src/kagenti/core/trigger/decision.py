@@ -269,9 +269,11 @@ def _contradiction(subject: Subject, settings: ResolvedSettings) -> str:
 
 
 def _way_out(decision: Decision) -> str:
-    if decision.mandatory and decision.trigger != "Label":
-        return "injection is Mandatory here: drop the field or ask the platform for an exemption"
-    return f"drop the field or the label {wellknown.INJECT_LABEL}"
+    label = f"the label {wellknown.INJECT_LABEL}"
+    if not decision.mandatory:
+        return f"drop the field or {label}"
+    also = f", and then drop {label}" if decision.trigger == "Label" else ""  # it triggers an exempt pod too
+    return f"injection is Mandatory here: drop the field, or ask the platform for an exemption{also}"
 
 
 def _labelled(subject: Subject) -> str:
