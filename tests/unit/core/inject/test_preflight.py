@@ -86,6 +86,10 @@ FIELD = "spec.containers[0].securityContext"
         (app(securityContext=context(runAsUser=0, drop=["NET_RAW"])), f"{FIELD}.runAsUser"),
         (app(securityContext=context(runAsUser=0, add=["setuid"], drop=["ALL"])), f"{FIELD}.runAsUser"),
         (pod(securityContext={"runAsUser": 0}), f"{FIELD}.runAsUser"),
+        (
+            pod(securityContext={"runAsUser": 0}, containers=[{**CONTAINER, "securityContext": {"runAsUser": None}}]),
+            f"{FIELD}.runAsUser",
+        ),
         (app(securityContext=context(add=["SETUID"])), f"{FIELD}.capabilities.add"),
         (pod(hostPID=True), "spec.hostPID"),
         (pod(shareProcessNamespace=True), "spec.shareProcessNamespace"),
