@@ -339,6 +339,37 @@ def test_opaque_probes_are_told(probe: JSON, says: str) -> None:
     assert says not in told(excluded)
 
 
+HOOK = {"httpGet": {"path": "/drain?now", "port": 8081}}
+
+
+@pytest.mark.parametrize("hook", ["postStart", "preStop"])
+def test_http_hooks_that_the_app_never_hears_of_are_told(hook: str) -> None:
+    """The kubelet sends no token and takes any answer for success."""
+    found = app(lifecycle={hook: HOOK})
+    says = f"{hook} of container 'agent' is an httpGet hook"
+    assert says in told(found)
+    assert "exclude port 8081" in told(found)
+    assert says not in told(found, resolved(identity={"inbound": {"excludePorts": [8081]}}))
+    assert says not in told(found, resolved(identity={"inbound": {"enabled": False}}))
+    assert says not in told(found, resolved(identity={"inbound": {"validation": {"bypassPaths": ["/drain"]}}}))
+
+
+@pytest.mark.parametrize(
+    ("reason", "container"),
+    [
+        ("a probe opens that very path and port", {"lifecycle": {"preStop": HOOK}, "livenessProbe": HOOK}),
+        ("another host is asked", {"lifecycle": {"preStop": {"httpGet": {"host": "10.0.0.1", "port": 8081}}}}),
+        (
+            "no HTTP",
+            {"lifecycle": {"preStop": {"exec": {"command": ["true"]}}, "postStart": {"sleep": {"seconds": 1}}}},
+        ),
+    ],
+)
+def test_other_hooks_are_not_told(reason: str, container: JSON) -> None:
+    """Nothing is said of a hook that works."""
+    assert "httpGet hook" not in told(app(**container)), reason
+
+
 def test_a_pod_that_would_wait_for_ever_is_refused() -> None:
     """Opting out of spiffe-helper alone leaves client registration without an SVID; together they may go."""
     alone = {"kagenti.io/spiffe-helper-inject": "false"}
