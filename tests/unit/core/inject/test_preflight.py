@@ -397,6 +397,27 @@ def test_what_an_annotation_says_in_vain_is_told(text: str, locked: tuple[str, .
     assert (EXCLUDE in warnings) == bool(says)
 
 
+OPT_OUT = "kagenti.io/envoy-proxy-inject"
+ENVOY = "components.envoyProxy.enabled"
+
+
+@pytest.mark.parametrize(
+    ("value", "locked", "says"),
+    [
+        ("false", (ENVOY,), f"label {OPT_OUT} has no effect: {ENVOY} is locked, or Mandatory binds it"),
+        ("False", (), f'label {OPT_OUT} is "False", which means nothing'),
+        ("disabled", (ENVOY,), f'label {OPT_OUT} is "disabled", which means nothing'),
+        ("false", (), ""),
+        ("true", (ENVOY,), ""),
+    ],
+)
+def test_what_an_opt_out_says_in_vain_is_told(value: str, locked: tuple[str, ...], says: str) -> None:
+    """An opt-out that a lock or Mandatory overrules, and a value that is no opt-out, as with the annotations."""
+    warnings = told(pod(labels={OPT_OUT: value}), locked=locked)
+    assert says in warnings
+    assert (OPT_OUT in warnings) == bool(says)
+
+
 STAMPED = inject.Stamp("Label", "2026-11-24T12:00:00Z", "0.1.0", 1)
 
 
