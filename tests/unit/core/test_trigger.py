@@ -315,7 +315,9 @@ def test_selector_syntax(selector: str, expected: bool) -> None:
     assert trigger.matches(selector, {"a": "1", "b": "2"}) is expected
 
 
-@pytest.mark.parametrize("selector", ["a ~ 1", "a within (1)", "a in (1"])
+@pytest.mark.parametrize(
+    "selector", ["a ~ 1", "a within (1)", "a in (1", "a=b=c", "a=b,((", "a in (1,(2))", "=1", "!a b", "a/b/c"]
+)
 def test_a_selector_of_no_known_form_is_refused(selector: str) -> None:
     """A typing error never silently matches nothing."""
     with pytest.raises(errors.UsageError, match="namespace selector"):

@@ -4,7 +4,8 @@ Mirrors what the chart renders (objectSelector, namespaceSelector), so that expl
 nothing was called. The webhook itself never asks: being called is the proof.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -14,6 +15,10 @@ from kagenti_api.v1alpha1 import wellknown
 
 Mode = Literal["label", "cr", "both"]
 Entry = Literal["label", "cr"]
+# Kubernetes, "Labels and Selectors": syntax and character set.
+_NAME: Final = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_KEY: Final = re.compile(f"([a-z0-9][-a-z0-9.]*/)?{_NAME}")
+_VALUE: Final = re.compile(f"({_NAME})?")
 
 
 def entry_of(mode: Mode, label: str | None) -> Entry | None:
@@ -74,7 +79,8 @@ def matches(selector: str, labels: Mapping[str, str]) -> bool:
     Raises:
         UsageError: The selector is not of that syntax.
     """
-    return all(_holds(requirement, labels) for requirement in _requirements(selector))
+    held = [_holds(requirement, labels) for requirement in _requirements(selector)]  # each is read, also after a miss
+    return all(held)
 
 
 def _requirements(selector: str) -> Iterator[str]:
@@ -93,14 +99,20 @@ def _holds(requirement: str, labels: Mapping[str, str]) -> bool:
     for operator, positive in (("!=", False), ("==", True), ("=", True)):
         key, found, value = requirement.partition(operator)
         if found:
-            return (labels.get(key.strip()) == value.strip()) is positive
+            key, (value,) = _checked(requirement, key.strip(), (value.strip(),))
+            return (labels.get(key) == value) is positive
     if "(" in requirement:
         return _in_set(requirement, labels)
     if requirement.startswith("!"):
-        return requirement[1:].strip() not in labels
-    if not requirement or " " in requirement:
+        return _checked(requirement, requirement[1:].strip())[0] not in labels
+    return _checked(requirement, requirement)[0] in labels
+
+
+def _checked(requirement: str, key: str, values: Sequence[str] = ()) -> tuple[str, Sequence[str]]:
+    """Returns key and values of a requirement; raises UsageError for what no label can be."""
+    if not (_KEY.fullmatch(key) and all(map(_VALUE.fullmatch, values))):
         raise errors.UsageError(f'namespace selector has "{requirement}", want key=value, key!=value, key, !key or in')
-    return requirement in labels
+    return key, values
 
 
 def _in_set(requirement: str, labels: Mapping[str, str]) -> bool:
@@ -108,5 +120,5 @@ def _in_set(requirement: str, labels: Mapping[str, str]) -> bool:
     words = head.split()
     if len(words) != 2 or words[1] not in ("in", "notin") or not tail.endswith(")"):  # key, operator
         raise errors.UsageError(f'namespace selector has "{requirement}", want "key in (a, b)" or "key notin (a, b)"')
-    values = {value.strip() for value in tail[:-1].split(",")}
-    return (labels.get(words[0]) in values) is (words[1] == "in")
+    key, values = _checked(requirement, words[0], [value.strip() for value in tail[:-1].split(",")])
+    return (labels.get(key) in values) is (words[1] == "in")
