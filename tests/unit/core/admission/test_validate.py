@@ -151,6 +151,23 @@ def test_name_dot_namespace_is_inside_where_the_namespace_is_known(host: str, wa
     assert any("in clear" in warning for warning in answer(manifest, Cluster()).warnings) is warned
 
 
+PER_POD = {"identity": {"clientRegistration": {"keycloak": {"clientNameTemplate": "{{.Namespace}}/{{.PodName}}"}}}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "cluster", "warned"),
+    [
+        (runtime(**PER_POD), Cluster(), True),
+        (config(**PER_POD), Cluster(), True),
+        (cluster_config(**PER_POD), Cluster(), True),
+        (runtime(), Cluster(configs={"team1": stored("team1", **PER_POD)}), False),
+    ],
+)
+def test_one_client_per_pod_is_told_to_who_asks_for_it(manifest: JSON, cluster: Cluster, warned: bool) -> None:
+    """Controllers create the pods: a warning on those alone reaches nobody."""
+    assert any(warning.startswith("ClientPerPod: ") for warning in answer(manifest, cluster).warnings) is warned
+
+
 @pytest.mark.parametrize(
     ("mode", "cluster", "says"),
     [
