@@ -91,7 +91,7 @@ def test_denied(why: str, manifest: JSON, cluster: Cluster, reason: str, says: l
         ("more than a page of pods", runtime(), Cluster(), "both", TargetFacts("found", pods=500, more=True), "500+ running pods"),
         ("pods not counted", runtime(), Cluster(), "both", TargetFacts("found"), "unknown"),
         ("nothing known", runtime(), Cluster(), "both", targets.UNKNOWN, "unknown"),
-        ("no target yet", runtime(), Cluster(), "both", TargetFacts("missing"), "no Deployment team1/weather exists yet"),
+        ("no target yet", runtime(), Cluster(), "both", TargetFacts("missing"), "AgentRuntime team1/weather targets Deployment team1/weather, which does not exist yet"),
         ("not the top owner", ours("AgentRuntime", "a", targetRef=reference("ReplicaSet")), Cluster(), "both", TargetFacts("found", pods=0, owned_by=DEPLOYMENT), "NotTopOwner"),
         ("not enrolled", runtime(), Cluster(labels={"team1": {}}), "both", FOUND, "kagenti.io/enrolled=true"),
         ("break-glass", runtime(), Cluster(labels={"team1": {"kagenti.io/break-glass": ""}}), "both", FOUND, "BreakGlass"),
