@@ -57,9 +57,31 @@ def check(document: Document, content: Mapping[str, JSON]) -> None:
         raise ManifestError(
             f"{where}: {kind} {name!r} is invalid: {dotted(path) or 'the object'}: {fault.message}; correct it"
         )
+    for path in _unknown(_validator(kind).schema, content, []):
+        where = document.at(path)
+        raise ManifestError(
+            f"{where}: {kind} {name!r} is invalid: {dotted(path)}: there is no such field; correct or remove it"
+        )
     for finding in check_object(content):
         where = document.at(finding.path.split("."))
         raise ManifestError(f"{where}: {kind} {name!r} is invalid: {finding.path}: {finding.message}")
+
+
+def _unknown(schema: Mapping[str, JSON], value: JSON, path: list[str | int]) -> Iterator[list[str | int]]:
+    """Yields the path of every field that a structural schema does not name, which kubectl apply refuses (strict)."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unknown(schema.get("items") or {}, item, [*path, index])
+        return
+    named = schema.get("properties")
+    if not isinstance(value, Mapping) or schema.get("x-kubernetes-preserve-unknown-fields"):
+        return
+    for key, item in value.items():
+        inner = (named or {}).get(key) or schema.get("additionalProperties")
+        if isinstance(inner, Mapping):
+            yield from _unknown(inner, item, [*path, key])
+        elif named is not None:
+            yield [*path, key]
 
 
 def dotted(path: list[str | int]) -> str:

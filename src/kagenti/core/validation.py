@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from kagenti.core.settings.federated import by_service_account
+from kagenti.core.settings.identity import per_pod
 from kagenti.core.settings.model import Finding, Layer, ResolvedSettings, Source
 from kagenti.core.workload import WorkloadRef
 
@@ -54,7 +55,8 @@ def overreach(candidate: Source, settings: ResolvedSettings) -> tuple[Finding, .
 def notes(candidate: Source, settings: ResolvedSettings) -> tuple[Finding, ...]:
     """Returns the other findings of a merge that name the candidate: remarks that change nothing."""
     name = str(candidate)
-    return tuple(found for found in settings.findings if found.reason not in OVERREACH and name in found.objects)
+    found = (*settings.findings, *per_pod(settings))
+    return tuple(one for one in found if one.reason not in OVERREACH and name in one.objects)
 
 
 def exporters(layer: Layer) -> tuple[Finding, ...]:

@@ -106,7 +106,7 @@ def test_an_agentruntime_without_target_is_accepted_and_said(
     answer = api.create(runtime(namespace, "weather", kind="Deployment", target="weather"))
     assert answer.ok, answer.message
     assert answer.warnings == (
-        f"AgentRuntime {namespace}/weather no Deployment {namespace}/weather exists yet; "
+        f"AgentRuntime {namespace}/weather targets Deployment {namespace}/weather, which does not exist yet; "
         "its pods are configured when it does",
     )
 

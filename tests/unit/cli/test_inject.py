@@ -109,6 +109,37 @@ def test_a_broken_file(text: str, line: int, says: str, kagenti: Run, written: W
 
 
 @pytest.mark.parametrize(
+    ("kind", "spec", "field"),
+    [
+        ("AgentRuntimeConfig", "{policy: {injections: Mandatory}}", "spec.policy.injections"),
+        ("AgentRuntimeConfig", "{identity: {inbond: {enabled: false}}}", "spec.identity.inbond"),
+        (
+            "AgentRuntimeConfig",
+            "{identity: {outbound: {tokenExchange: {destinationRules: [{match: {host: a.b, ports: 1}, action: Deny}]}}}}",
+            "spec.identity.outbound.tokenExchange.destinationRules[0].match.ports",
+        ),
+    ],
+)
+def test_a_field_that_nobody_knows(kind: str, spec: str, field: str, kagenti: Run, written: Write) -> None:
+    """Refused as kubectl apply refuses it (--validate=strict): a misspelt Mandatory must not pass for none."""
+    text = (
+        f"apiVersion: kagenti.io/v1alpha1\nkind: {kind}\nmetadata: {{name: default, namespace: team1}}\nspec: {spec}\n"
+    )
+    path = written(text)
+    done = kagenti("inject", "-f", path)
+    assert (done.code, done.out) == (2, "")
+    assert f"{path}:4: {kind} 'default' is invalid: {field}: there is no such field; correct or remove it" in done.err
+
+
+def test_free_maps_and_metadata_take_any_field(kagenti: Run, written: Write) -> None:
+    """Keys of a map are the author's, and metadata is Kubernetes' own."""
+    spec = "{trace: {resourceAttributes: {team: a}}, policy: {namespaces: [{selector: {matchLabels: {a: b}}}]}}"
+    metadata = "{name: default, labels: {a: b}, annotations: {c: d}, managedFields: []}"
+    text = f"apiVersion: kagenti.io/v1alpha1\nkind: AgentRuntimeClusterConfig\nmetadata: {metadata}\nspec: {spec}\n"
+    assert kagenti("inject", "-f", written(text)).code == 0
+
+
+@pytest.mark.parametrize(
     "text", ["a: {b\n", "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [a]}\n"]
 )
 def test_a_broken_file_to_uninject(text: str, kagenti: Run, written: Write) -> None:

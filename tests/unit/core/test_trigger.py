@@ -110,6 +110,7 @@ ROWS = [
     Row("nothing left, Mandatory", "cr both", "Deny", "MandatoryInjection", policy=MANDATORY, nothing_left=True),
     Row("hostNetwork, label", "label both", "Deny", "UnsupportedPod", label="enabled", spec=HOST_NETWORK, message="hostNetwork"),
     Row("hostNetwork, Mandatory", "cr both", "Deny", "UnsupportedPod", policy=MANDATORY, spec=HOST_NETWORK),
+    Row("hostNetwork, label, Mandatory: without the label it is Mandatory still", "label both", "Deny", "UnsupportedPod", label="enabled", policy=MANDATORY, spec=HOST_NETWORK, message="drop the field, or ask the platform"),
     Row("hostNetwork, AgentRuntime, Mandatory", "cr both", "Deny", "UnsupportedPod", runtime=True, policy=MANDATORY, spec=HOST_NETWORK),
     Row("hostNetwork, AgentRuntime", "cr both", "Allow", "UnsupportedPod", runtime=True, spec=HOST_NETWORK, warned=True),
     Row("hostNetwork, AgentRuntime and ignored label", "cr", "Allow", "UnsupportedPod", label="enabled", runtime=True, spec=HOST_NETWORK, warned=True),
@@ -232,6 +233,30 @@ def test_coverage_of_a_namespace(namespace: str, labels: dict[str, str], expecte
     assert (coverage.enrolled, coverage.excluded) == expected
 
 
+@pytest.mark.parametrize(
+    ("selector", "enrol"),
+    [
+        ("kagenti.io/enrolled=true", "kubectl label namespace team1 kagenti.io/enrolled=true"),
+        ("team=a,stage==prod", "kubectl label namespace team1 team=a stage=prod"),
+        ("team in (a,b)", "label it so that webhook.namespaceSelector (team in (a,b)) selects it"),
+        ("team=a,!x", "label it so that webhook.namespaceSelector (team=a,!x) selects it"),
+        ("team=a,x!=b", "label it so that webhook.namespaceSelector (team=a,x!=b) selects it"),
+    ],
+)
+def test_how_to_enrol_follows_the_selector(selector: str, enrol: str) -> None:
+    """The chart's default is one label; advice to set that one under another selector would change nothing."""
+    coverage = trigger.coverage_of("team1", labels={"x": "b"}, selector=selector)
+    assert (coverage.enrolled, coverage.enrol) == (False, enrol)
+    decision = trigger.decide(
+        _subject(Row("not enrolled", "cr", "Allow", "NotEnrolled")),
+        mode="cr",
+        policy=None,
+        runtime=None,
+        coverage=coverage,
+    )
+    assert enrol in decision.message
+
+
 def test_an_excluded_namespace_says_why_even_with_a_label() -> None:
     """Break-glass beats every trigger, because no entry is called."""
     row = Row("", "both", "", "", label="enabled")
@@ -290,7 +315,9 @@ def test_selector_syntax(selector: str, expected: bool) -> None:
     assert trigger.matches(selector, {"a": "1", "b": "2"}) is expected
 
 
-@pytest.mark.parametrize("selector", ["a ~ 1", "a within (1)", "a in (1"])
+@pytest.mark.parametrize(
+    "selector", ["a ~ 1", "a within (1)", "a in (1", "a=b=c", "a=b,((", "a in (1,(2))", "=1", "!a b", "a/b/c"]
+)
 def test_a_selector_of_no_known_form_is_refused(selector: str) -> None:
     """A typing error never silently matches nothing."""
     with pytest.raises(errors.UsageError, match="namespace selector"):

@@ -98,8 +98,8 @@ class Desk:
         ]
 
     def _not_covered(self, namespace: str) -> str:
-        enrol = f"kubectl label namespace {namespace} {wellknown.ENROLLED_LABEL}=true"
-        return self.coverage(namespace).why or f"namespace {namespace} is not enrolled; {enrol}"
+        coverage = self.coverage(namespace)
+        return coverage.why or f"namespace {namespace} is not enrolled; enrol it: {coverage.enrol}"
 
 
 def manifest_of(request: Request, which: Mapping[str, JSON]) -> JSON:

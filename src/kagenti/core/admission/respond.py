@@ -16,9 +16,11 @@ from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a JSON patch operation as it is sent
 
-# The API server keeps 256 characters of a warning once all of them exceed 4096 (apiserver, pkg/warning and
-# endpoints/filters/warning.go); what may be cut off is better cut by us, with a sign.
+# The API server keeps 256 characters of a warning once all of them, of every webhook, exceed 4096 (apiserver,
+# pkg/endpoints/filters/warning.go); what would be cut off is better cut by us, with a sign.
 LONGEST_WARNING: Final = 256
+ROOM: Final = 3072
+"""Characters of one answer's warnings that are sent whole: three quarters of what the API server keeps."""
 MOST_WARNINGS: Final = 15
 # Shown by kubectl in full; a merge of many findings must not become a page.
 LONGEST_MESSAGE: Final = 2048
@@ -168,10 +170,9 @@ def guarded(request: Request, decide: Callable[[], Answer]) -> Answer:
 
 def shortened(warnings: Iterable[str]) -> list[str]:
     """Returns distinct warnings within the API server's limits, first come first kept, each on one line."""
-    kept: list[str] = []
-    for line in dict.fromkeys(" ".join(warning.split()) for warning in warnings):
-        if len(kept) == MOST_WARNINGS:
-            kept.append("kagenti: further warnings left out; kagenti explain shows all")
-            break
-        kept.append(line if len(line) <= LONGEST_WARNING else line[: LONGEST_WARNING - 1] + "…")
-    return kept
+    lines = list(dict.fromkeys(" ".join(warning.split()) for warning in warnings))
+    if len(lines) > MOST_WARNINGS:
+        lines[MOST_WARNINGS:] = ["kagenti: further warnings left out; kagenti explain shows all"]
+    if sum(map(len, lines)) <= ROOM:
+        return lines
+    return [line if len(line) <= LONGEST_WARNING else line[: LONGEST_WARNING - 1] + "…" for line in lines]

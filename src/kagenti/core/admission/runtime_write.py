@@ -94,8 +94,8 @@ class RuntimeWrite:
         if coverage.enrolled:
             return []
         namespace = self.request.namespace
-        enrol = f"kubectl label namespace {namespace} {wellknown.ENROLLED_LABEL}=true"
-        return [f"{reasons.NOT_ENROLLED}: namespace {namespace} is not enrolled, pods stay bare; enrol it: {enrol}"]
+        what = f"namespace {namespace} is not enrolled, pods stay bare; enrol it: {coverage.enrol}"
+        return [f"{reasons.NOT_ENROLLED}: {what}"]
 
     def _after_deletion(self) -> list[str]:
         request, mode = self.request, self.at.context.mode

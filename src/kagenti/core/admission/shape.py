@@ -41,6 +41,15 @@ class _Probe(msgspec.Struct, rename="camel"):
     grpc: _Action | None = None
 
 
+class _Handler(msgspec.Struct, rename="camel"):
+    http_get: _Action | None = None
+
+
+class _Lifecycle(msgspec.Struct, rename="camel"):
+    post_start: _Handler | None = None
+    pre_stop: _Handler | None = None
+
+
 class _Capabilities(msgspec.Struct):
     add: list[str] | None = None
     drop: list[str] | None = None
@@ -53,7 +62,10 @@ class _Resources(msgspec.Struct):
 
 class _SecurityContext(msgspec.Struct, rename="camel"):
     run_as_user: int | None = None
+    run_as_group: int | None = None
     capabilities: _Capabilities | None = None
+    fs_group: int | None = None  # of a pod, as the next
+    supplemental_groups: list[int] | None = None
 
 
 class _Container(msgspec.Struct, rename="camel"):
@@ -67,6 +79,7 @@ class _Container(msgspec.Struct, rename="camel"):
     startup_probe: _Probe | None = None
     liveness_probe: _Probe | None = None
     readiness_probe: _Probe | None = None
+    lifecycle: _Lifecycle | None = None
     security_context: _SecurityContext | None = None
     restart_policy: str | None = None
     resources: _Resources | None = None

@@ -92,7 +92,7 @@ def sentence(target: WorkloadRef, facts: TargetFacts, *, bare: str) -> str:
     if facts.state == "unknown":
         return f"targets {target}; whether it exists, and how many running pods predate this, is unknown"
     if facts.state == "missing":
-        return f"no {target} exists yet; its pods are configured when it does"
+        return f"targets {target}, which does not exist yet; its pods are configured when it does"
     if facts.pods is None:
         return f"targets {target}; how many running pods predate this is unknown"
     if facts.pods == 0 and not facts.more:

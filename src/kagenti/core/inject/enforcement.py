@@ -23,7 +23,8 @@ def weaknesses(subject: Subject, containers: Iterable[Placed]) -> Iterator[tuple
     pod = subject.spec.get("securityContext") or {}
     for place, container in containers:
         context = container.get("securityContext") or {}
-        clause = _of_container(context, context.get("runAsUser", pod.get("runAsUser")))
+        own = context.get("runAsUser")  # a file may spell out null
+        clause = _of_container(context, pod.get("runAsUser") if own is None else own)
         if clause:
             field, told = clause
             yield f"{place}.securityContext.{field}", f"{place} {told}"

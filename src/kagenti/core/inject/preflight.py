@@ -77,7 +77,8 @@ def preflight(
         field, clause = weak[0]
         return Refusal(INTERCEPTION_NOT_ENFORCED, f"{clause}; under Mandatory such a pod is not admitted", field)
     told = [f"{INTERCEPTION_NOT_ENFORCED}: {clause}" for _, clause in weak]
-    return (*told, *probes.notes(case.running, sidecars), *_env_from(case))
+    hooks = probes.hook_notes(case.running, sidecars, settings)
+    return (*told, *probes.notes(case.running, sidecars), *hooks, *_env_from(case))
 
 
 def _reserved(case: _Case) -> Iterator[Refusal]:

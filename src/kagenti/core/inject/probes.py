@@ -7,7 +7,7 @@ from typing import Final
 from kagenti.core.inject.refusal import Refusal
 from kagenti.core.settings import CONFIG_INVALID, under
 from kagenti.core.settings.model import ResolvedSettings
-from kagenti.core.sidecars import Placed, Sidecars, opaque_probes, probe_bypasses
+from kagenti.core.sidecars import Placed, Sidecars, http_hooks, opaque_probes, probe_bypasses
 
 _BYPASS: Final = "identity.inbound.validation.bypassPaths"
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
@@ -59,3 +59,22 @@ def notes(running: Sequence[Placed], sidecars: Sidecars) -> Iterator[str]:
         port = f"port {found.port}" if found.port else "its port"
         how = f"exclude {port} (identity.inbound.excludePorts, or the annotation kagenti.io/inbound-ports-exclude)"
         yield f"{what}: {_OPAQUE[found.kind]} {how}"
+
+
+def hook_notes(running: Sequence[Placed], sidecars: Sidecars, settings: ResolvedSettings) -> Iterator[str]:
+    """Yields a warning for each httpGet hook that Envoy refuses: the kubelet takes any answer for success.
+
+    Source: kubelet, pkg/kubelet/lifecycle/handlers.go (runHTTPHandler reads no status).
+    """
+    if sidecars.bypasses is None:
+        return
+    for found in http_hooks(running):
+        open_ = any(allows(pattern, found.path) for pattern in settings.items(_BYPASS))
+        if open_ or (found.path, found.port) in sidecars.bypasses or found.port in sidecars.inbound_excluded:
+            continue
+        hook = found.field.rpartition(".")[2]
+        what = f"{hook} of container {found.container!r} is an httpGet hook"
+        yield (
+            f"{what}: Envoy refuses it for want of a token, and nobody notices; use exec, or exclude port {found.port} "
+            "(identity.inbound.excludePorts, or the annotation kagenti.io/inbound-ports-exclude)"
+        )

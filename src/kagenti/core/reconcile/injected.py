@@ -66,8 +66,7 @@ def _no_pods(target: Target, namespace: str, coverage: Coverage, mode: Mode) -> 
             label = f"{wellknown.INJECT_LABEL}: {wellknown.INJECT_ENABLED}"
             return _false(LABEL_MISSING, f"trigger mode is label: add {label} to the pod template")
         if entry == "cr" and not coverage.enrolled:
-            enrol = f"kubectl label namespace {namespace} {wellknown.ENROLLED_LABEL}=true"
-            return _false(NOT_ENROLLED, f"namespace {namespace} is not enrolled; enrol it: {enrol}")
+            return _false(NOT_ENROLLED, f"namespace {namespace} is not enrolled; enrol it: {coverage.enrol}")
         if target.idle:
             return Condition(PODS_INJECTED, "True", NO_PODS, "the workload wants no pod now")
     return Condition(PODS_INJECTED, "Unknown", NO_PODS, "no pod runs yet")

@@ -1,7 +1,7 @@
 """The merge engine: cluster → namespace → workload over the built-in layer, with origin, authority, locks, revisions."""
 
 from kagenti.core.settings.consistency import covers_path, inside
-from kagenti.core.settings.identity import WorkloadValues, values_for
+from kagenti.core.settings.identity import WorkloadValues, per_pod, values_for
 from kagenti.core.settings.identity_provider import CONFIG_INVALID
 from kagenti.core.settings.layer import BUILT_IN_LAYER, parse_layer
 from kagenti.core.settings.merge import LOCK_VIOLATION, UNAUTHORISED
@@ -45,6 +45,7 @@ __all__ = [
     "live_part",
     "namespace_policy",
     "parse_layer",
+    "per_pod",
     "resolve",
     "restart_part",
     "selects",

@@ -51,15 +51,16 @@ def values_for(settings: ResolvedSettings, *, owner: WorkloadRef, service_accoun
         audience=client_id if audience == "self" else audience,
         service_name=attributes.get(_SERVICE_NAME) or owner.name or owner.kind.lower(),
         spiffe_id=spiffe_id,
-        notes=(*_notes(template), *subject),
+        notes=(*per_pod(settings), *subject),
     )
 
 
-def _notes(template: str) -> tuple[Finding, ...]:
-    if "{{.PodName}}" not in template:
+def per_pod(settings: ResolvedSettings) -> tuple[Finding, ...]:
+    """Returns the note that each pod registers a client of its own, naming the object whose template says so."""
+    if "{{.PodName}}" not in settings.text(TEMPLATE):
         return ()
     message = "clientNameTemplate names the pod: one client per pod is registered at the identity provider"
-    return (Finding("ClientPerPod", message, TEMPLATE),)
+    return (Finding("ClientPerPod", message, TEMPLATE, (str(settings.origins[TEMPLATE].source),)),)
 
 
 def expand(template: str, owner: WorkloadRef, *, dollar: str = "$") -> str:

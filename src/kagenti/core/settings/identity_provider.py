@@ -39,20 +39,22 @@ def _redirected(merged: Merged, layers: Sequence[Layer]) -> Iterator[Finding]:
     above = (BUILT_IN_LAYER, *layers[: layers.index(mover)])
     foreign = {layer.values[path] for layer in above for path in _SECRETS if path in layer.values}
     own = merged.effective[url]
-    for path in _needed(merged, above):
-        if path not in own:
-            why = "it does not set that itself, or a lock makes its value ineffective"
-            yield _fault(path, f"{url} sets {_URL} but not its own {path}: {why}", url)
+    unnamed = [path for path in _needed(merged, above) if path not in own]
+    for path in unnamed:
+        why = "it does not set that itself, or a lock makes its value ineffective"
+        yield _fault(path, f"{url} sets {_URL} but not its own {path}: {why}", url)
+    for path in _SECRETS:  # also one that need not be named anew: what is named is sent
+        if path in unnamed or merged.values.get(path) not in foreign:
             continue
         giver = merged.origins[path].source
-        if giver.layer == "workload" and merged.values[path] in foreign and _adds(merged, own, path, giver, url):
+        if giver.layer == "workload" and _adds(merged, own, path, giver, url):
             why = f"a layer above {url}, which sets {_URL}, gives a Secret of that name for another server"
             yield _fault(path, f"{giver} has no {path} of its own: {why}", giver)
 
 
 def _adds(merged: Merged, own: Mapping[str, JSON], path: str, giver: Source, mover: Source) -> bool:
     """Whether an AgentRuntime says more than the namespace's config that moved the server said for itself."""
-    return giver == mover or merged.values[path] != own[path]
+    return giver == mover or merged.values[path] != own.get(path)
 
 
 def _needed(merged: Merged, above: Sequence[Layer]) -> tuple[str, ...]:

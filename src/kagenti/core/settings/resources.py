@@ -47,6 +47,7 @@ def amount(quantity: str) -> Decimal | None:
     """Returns a quantity in base units; None for a text that is none."""
     suffix = next((end for end in _UNITS if quantity.endswith(end)), "")
     try:
-        return Decimal(quantity.removesuffix(suffix)) * _UNITS.get(suffix, Decimal(1))
+        found = Decimal(quantity.removesuffix(suffix)) * _UNITS.get(suffix, Decimal(1))
     except InvalidOperation:
         return None
+    return found if found.is_finite() else None  # "NaN" and "Infinity" are numbers to Decimal alone

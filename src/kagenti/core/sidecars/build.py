@@ -200,6 +200,7 @@ def _inbound(
 def _warnings(rows: Layout, plan: Plan, subject: Subject, locked: Sequence[str]) -> Iterator[str]:
     yield from environment.warnings(plan.settings)
     yield from (f"{note.reason}: {note.message}" for note in plan.values.notes)
+    yield from _opt_out_notes(subject, locked)
     if any(row.redirects for row in rows):
         yield from ports.exclusion_notes(subject, locked=locked)
 
@@ -218,6 +219,16 @@ def _wanted(row: Row, settings: ResolvedSettings, subject: Subject, locked: Sequ
         return False
     label = wellknown.COMPONENT_OPT_OUT_LABELS.get(row.component, "")
     return path in locked or subject.labels.get(label) != "false"
+
+
+def _opt_out_notes(subject: Subject, locked: Sequence[str]) -> Iterator[str]:
+    """Yields which opt-out labels have no effect, and why; "true" asks for what is there anyway."""
+    for component, label in wellknown.COMPONENT_OPT_OUT_LABELS.items():
+        path, value = f"components.{component}.enabled", subject.labels.get(label, "true")
+        if value not in ("true", "false"):
+            yield f'label {label} is "{value[:63]}", which means nothing; want "false" to do without it'
+        elif value == "false" and path in locked:
+            yield f"label {label} has no effect: {path} is locked, or Mandatory binds it; ask the platform team"
 
 
 def _waits_for(rows: Layout, settings: ResolvedSettings) -> str:

@@ -18,6 +18,7 @@ Placed = tuple[str, Mapping[str, JSON]]
 """A container and where it stands: ``spec.containers[0]``."""
 
 PROBES: Final = ("startupProbe", "livenessProbe", "readinessProbe")
+HOOKS: Final = ("postStart", "preStop")
 _INTERCEPTION: Final = "identity.outbound.trafficInterception"
 _LAST_PORT: Final = 65535
 _DIGITS: Final = len(str(_LAST_PORT))
@@ -99,6 +100,19 @@ def opaque_probes(containers: Iterable[Placed]) -> Iterator[OpaqueProbe]:
                 if action and (kind != "https" or action.get("scheme") == "HTTPS"):
                     port = _number(action.get("port"), container)
                     yield OpaqueProbe(kind, port, container.get("name", ""), probe)
+
+
+def http_hooks(containers: Iterable[Placed]) -> Iterator[Bypass]:
+    """Yields path and port of every lifecycle hook by httpGet that asks the pod itself; ``field`` is the hook's."""
+    for place, container in containers:
+        for hook in HOOKS:
+            http = ((container.get("lifecycle") or {}).get(hook) or {}).get("httpGet")
+            if not http or http.get("host"):
+                continue
+            port = _number(http.get("port"), container)
+            if port:
+                path = (http.get("path") or "/").partition("?")[0]
+                yield Bypass(path, port, container.get("name", ""), f"{place}.lifecycle.{hook}")
 
 
 def _number(port: JSON, container: Mapping[str, JSON]) -> int | None:

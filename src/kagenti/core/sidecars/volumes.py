@@ -133,8 +133,8 @@ def helper_conf(settings: ResolvedSettings) -> str:
 
 
 def _hcl(value: str) -> str:
-    """Returns an HCL string; ``${`` would begin an interpolation and is doubled (HCL native syntax)."""
-    return orjson.dumps(value.replace("${", "$${").replace("%{", "%%{")).decode()
+    """Returns a string of HCL 1, where a quote after ``${`` ends nothing (hashicorp/hcl v1, scanner.scanString)."""
+    return orjson.dumps(value).decode().replace("${", "\\u0024{")
 
 
 def routes(settings: ResolvedSettings) -> list[dict[str, JSON]]:

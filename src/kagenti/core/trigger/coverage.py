@@ -4,7 +4,8 @@ Mirrors what the chart renders (objectSelector, namespaceSelector), so that expl
 nothing was called. The webhook itself never asks: being called is the proof.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -14,6 +15,10 @@ from kagenti_api.v1alpha1 import wellknown
 
 Mode = Literal["label", "cr", "both"]
 Entry = Literal["label", "cr"]
+# Kubernetes, "Labels and Selectors": syntax and character set.
+_NAME: Final = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_KEY: Final = re.compile(f"([a-z0-9][-a-z0-9.]*/)?{_NAME}")
+_VALUE: Final = re.compile(f"({_NAME})?")
 
 
 def entry_of(mode: Mode, label: str | None) -> Entry | None:
@@ -30,11 +35,12 @@ def entry_of(mode: Mode, label: str | None) -> Entry | None:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Whether a namespace is enrolled, and the reason code and sentence where no entry covers it at all."""
+    """Whether a namespace is enrolled, what would enrol it, and why (code, sentence) where no entry covers it at all."""
 
     enrolled: bool
     excluded: str = ""
     why: str = ""
+    enrol: str = ""
 
 
 CALLED: Final = Coverage(enrolled=True)
@@ -56,7 +62,15 @@ def coverage_of(namespace: str, *, labels: Mapping[str, str], selector: str, rel
     if wellknown.BREAK_GLASS_LABEL in labels:
         why = f"namespace {namespace} carries {wellknown.BREAK_GLASS_LABEL}; remove it when the emergency is over"
         return Coverage(enrolled=False, excluded=reasons.BREAK_GLASS, why=why)
-    return Coverage(enrolled=matches(selector, labels))
+    return Coverage(enrolled=matches(selector, labels), enrol=_enrolment(namespace, selector))
+
+
+def _enrolment(namespace: str, selector: str) -> str:
+    """Returns the command that enrols a namespace; the selector where labels to be equal are not all it asks for."""
+    asked = [requirement.replace("==", "=") for requirement in _requirements(selector)]
+    if not asked or any("=" not in one or "!=" in one or "(" in one for one in asked):
+        return f"label it so that webhook.namespaceSelector ({selector}) selects it"
+    return f"kubectl label namespace {namespace} {' '.join(asked)}"
 
 
 def matches(selector: str, labels: Mapping[str, str]) -> bool:
@@ -65,7 +79,8 @@ def matches(selector: str, labels: Mapping[str, str]) -> bool:
     Raises:
         UsageError: The selector is not of that syntax.
     """
-    return all(_holds(requirement, labels) for requirement in _requirements(selector))
+    held = [_holds(requirement, labels) for requirement in _requirements(selector)]  # each is read, also after a miss
+    return all(held)
 
 
 def _requirements(selector: str) -> Iterator[str]:
@@ -84,14 +99,20 @@ def _holds(requirement: str, labels: Mapping[str, str]) -> bool:
     for operator, positive in (("!=", False), ("==", True), ("=", True)):
         key, found, value = requirement.partition(operator)
         if found:
-            return (labels.get(key.strip()) == value.strip()) is positive
+            key, (value,) = _checked(requirement, key.strip(), (value.strip(),))
+            return (labels.get(key) == value) is positive
     if "(" in requirement:
         return _in_set(requirement, labels)
     if requirement.startswith("!"):
-        return requirement[1:].strip() not in labels
-    if not requirement or " " in requirement:
+        return _checked(requirement, requirement[1:].strip())[0] not in labels
+    return _checked(requirement, requirement)[0] in labels
+
+
+def _checked(requirement: str, key: str, values: Sequence[str] = ()) -> tuple[str, Sequence[str]]:
+    """Returns key and values of a requirement; raises UsageError for what no label can be."""
+    if not (_KEY.fullmatch(key) and all(map(_VALUE.fullmatch, values))):
         raise errors.UsageError(f'namespace selector has "{requirement}", want key=value, key!=value, key, !key or in')
-    return requirement in labels
+    return key, values
 
 
 def _in_set(requirement: str, labels: Mapping[str, str]) -> bool:
@@ -99,5 +120,5 @@ def _in_set(requirement: str, labels: Mapping[str, str]) -> bool:
     words = head.split()
     if len(words) != 2 or words[1] not in ("in", "notin") or not tail.endswith(")"):  # key, operator
         raise errors.UsageError(f'namespace selector has "{requirement}", want "key in (a, b)" or "key notin (a, b)"')
-    values = {value.strip() for value in tail[:-1].split(",")}
-    return (labels.get(words[0]) in values) is (words[1] == "in")
+    key, values = _checked(requirement, words[0], [value.strip() for value in tail[:-1].split(",")])
+    return (labels.get(key) in values) is (words[1] == "in")

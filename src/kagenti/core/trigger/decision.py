@@ -73,7 +73,7 @@ def decide(
         return Decision("Allow", coverage.excluded, coverage.why, called=False)
     entry = entry_of(mode, label)
     if entry is None or (entry == "cr" and not coverage.enrolled):
-        return _not_called(subject, entry_exists=entry is not None, policy=policy, runtime=runtime)
+        return _not_called(subject, coverage if entry else None, policy=policy, runtime=runtime)
     if label is not None and label not in LABEL_VALUES:
         message = (
             f'{subject.owner}: label {wellknown.INJECT_LABEL} is "{label[:63]}", want {_ALLOWED}; correct or remove it'
@@ -193,11 +193,13 @@ def _standing_in(decision: Decision, policy: Policy, stands: Standing) -> Decisi
     return msgspec.structs.replace(decision, reason=reasons.EXEMPT, message=message, object=str(policy.declared_by))
 
 
-def _not_called(subject: Subject, *, entry_exists: bool, policy: Policy | None, runtime: Source | None) -> Decision:
-    namespace = subject.namespace
-    enrol = f"kubectl label namespace {namespace} {wellknown.ENROLLED_LABEL}=true"
-    if entry_exists:
-        reason, message = reasons.NOT_ENROLLED, f"namespace {namespace} is not enrolled; enrol it: {enrol}"
+def _not_called(
+    subject: Subject, coverage: Coverage | None, *, policy: Policy | None, runtime: Source | None
+) -> Decision:
+    """Says why no entry is called; ``coverage`` is None where the mode has no entry for such a pod."""
+    if coverage is not None:
+        reason = reasons.NOT_ENROLLED
+        message = f"namespace {subject.namespace} is not enrolled; enrol it: {coverage.enrol}"
     elif runtime is not None:
         reason = reasons.LABEL_MISSING
         message = f"trigger mode is label: add {wellknown.INJECT_LABEL}: {wellknown.INJECT_ENABLED} to the pod template"
@@ -267,9 +269,11 @@ def _contradiction(subject: Subject, settings: ResolvedSettings) -> str:
 
 
 def _way_out(decision: Decision) -> str:
-    if decision.mandatory and decision.trigger != "Label":
-        return "injection is Mandatory here: drop the field or ask the platform for an exemption"
-    return f"drop the field or the label {wellknown.INJECT_LABEL}"
+    label = f"the label {wellknown.INJECT_LABEL}"
+    if not decision.mandatory:
+        return f"drop the field or {label}"
+    also = f", and then drop {label}" if decision.trigger == "Label" else ""  # it triggers an exempt pod too
+    return f"injection is Mandatory here: drop the field, or ask the platform for an exemption{also}"
 
 
 def _labelled(subject: Subject) -> str:

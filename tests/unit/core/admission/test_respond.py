@@ -48,9 +48,16 @@ def test_a_denial_names_its_reason_first() -> None:
     }
 
 
+def test_warnings_are_whole_where_there_is_room() -> None:
+    """What to do stands at the end of a sentence; the API server cuts only what exceeds 4096 characters together."""
+    long = ["x" * 400 + "; do this", "y" * 300]
+    assert respond.shortened([*long, "short"]) == [*long, "short"]
+
+
 def test_warnings_are_short_distinct_single_lines() -> None:
-    """The API server cuts at 256 characters, and a newline in a header is an error."""
-    warnings = ["one\ntwo", "one two", "x" * 400, *(f"w{number}" for number in range(40))]
+    """Together too long, the API server cuts each at 256 characters, and a newline in a header is an error."""
+    long = ["x" * respond.ROOM]
+    warnings = ["one\ntwo", "one two", *long, *(f"w{number}" for number in range(40))]
     kept = respond.shortened(warnings)
     assert kept[:3] == ["one two", "x" * 255 + "…", "w0"]
     assert all(len(line) <= 256 and "\n" not in line for line in kept)

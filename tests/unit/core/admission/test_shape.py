@@ -48,6 +48,18 @@ def test_right_templates(template: JSON) -> None:
             {"spec": {"containers": [{"name": "a", "securityContext": {"capabilities": {"drop": "ALL"}}}]}},
             "object.spec.containers[0].securityContext.capabilities.drop: expected `array | null`, got `str`",
         ),
+        (
+            {"spec": {"securityContext": {"supplementalGroups": 5}}},
+            "object.spec.securityContext.supplementalGroups: expected `array | null`, got `int`",
+        ),
+        (
+            {"spec": {"securityContext": {"fsGroup": []}}},
+            "object.spec.securityContext.fsGroup: expected `int | null`, got `array`",
+        ),
+        (
+            {"spec": {"containers": [{"name": "a", "securityContext": {"runAsGroup": {}}}]}},
+            "object.spec.containers[0].securityContext.runAsGroup: expected `int | null`, got `object`",
+        ),
     ],
 )
 def test_wrong_types(template: JSON, fault: str) -> None:

@@ -91,7 +91,7 @@ def test_denied(why: str, manifest: JSON, cluster: Cluster, reason: str, says: l
         ("more than a page of pods", runtime(), Cluster(), "both", TargetFacts("found", pods=500, more=True), "500+ running pods"),
         ("pods not counted", runtime(), Cluster(), "both", TargetFacts("found"), "unknown"),
         ("nothing known", runtime(), Cluster(), "both", targets.UNKNOWN, "unknown"),
-        ("no target yet", runtime(), Cluster(), "both", TargetFacts("missing"), "no Deployment team1/weather exists yet"),
+        ("no target yet", runtime(), Cluster(), "both", TargetFacts("missing"), "AgentRuntime team1/weather targets Deployment team1/weather, which does not exist yet"),
         ("not the top owner", ours("AgentRuntime", "a", targetRef=reference("ReplicaSet")), Cluster(), "both", TargetFacts("found", pods=0, owned_by=DEPLOYMENT), "NotTopOwner"),
         ("not enrolled", runtime(), Cluster(labels={"team1": {}}), "both", FOUND, "kagenti.io/enrolled=true"),
         ("break-glass", runtime(), Cluster(labels={"team1": {"kagenti.io/break-glass": ""}}), "both", FOUND, "BreakGlass"),
@@ -103,8 +103,8 @@ def test_denied(why: str, manifest: JSON, cluster: Cluster, reason: str, says: l
         ("a lock that overrules", config(policy={"locked": ["trace"]}), Cluster(agent_runtimes=[stored("team1", "weather", **TARGET, **RATE)]), "both", FOUND, "values of 1 AgentRuntime lose their effect"),
         ("Mandatory in mode label", config(policy={"injection": "Mandatory"}), Cluster(), "label", FOUND, "PolicyUnenforced"),
         ("the cluster's Mandatory in mode label", cluster_config(policy=MANDATORY), Cluster(), "label", FOUND, "PolicyUnenforced: trigger mode is label"),
-        ("the cluster's Mandatory, not enrolled", cluster_config(policy=MANDATORY), Cluster(labels={"team1": {}}), "both", FOUND, "PolicyUnenforced: namespace team1 is not enrolled; kubectl label namespace team1 kagenti.io/enrolled=true"),
-        ("the cluster's Mandatory by selector, several not enrolled", cluster_config(policy=BY_SELECTOR), Cluster(labels={"team3": {"t": ""}, "team2": {"t": ""}, "team1": {}}), "both", FOUND, "namespace team2 is not enrolled; kubectl label namespace team2 kagenti.io/enrolled=true; so are 1 more"),
+        ("the cluster's Mandatory, not enrolled", cluster_config(policy=MANDATORY), Cluster(labels={"team1": {}}), "both", FOUND, "PolicyUnenforced: namespace team1 is not enrolled; enrol it: kubectl label namespace team1 kagenti.io/enrolled=true"),
+        ("the cluster's Mandatory by selector, several not enrolled", cluster_config(policy=BY_SELECTOR), Cluster(labels={"team3": {"t": ""}, "team2": {"t": ""}, "team1": {}}), "both", FOUND, "namespace team2 is not enrolled; enrol it: kubectl label namespace team2 kagenti.io/enrolled=true; so are 1 more"),
         ("an identity that is shared", runtime(), Cluster(), "both", TargetFacts("found", service_account="default"), "SharedIdentity: Deployment team1/weather"),
         ("a config whose clients no token names", config(identity=FEDERATED), Cluster(), "both", FOUND, "FederatedClient: identity.clientRegistration.authType is 'federated-jwt'"),
         ("an AgentRuntime whose client no token names", runtime(identity=FEDERATED), Cluster(), "both", FOUND, "identity.clientRegistration.idpAlias is not set"),
@@ -149,6 +149,23 @@ def test_name_dot_namespace_is_inside_where_the_namespace_is_known(host: str, wa
     rule = {"match": {"host": host}, "target": {"audience": "a"}, "upstream": {"tls": "Off"}}
     manifest = runtime(identity={"outbound": {"tokenExchange": {"destinationRules": [rule]}}})
     assert any("in clear" in warning for warning in answer(manifest, Cluster()).warnings) is warned
+
+
+PER_POD = {"identity": {"clientRegistration": {"keycloak": {"clientNameTemplate": "{{.Namespace}}/{{.PodName}}"}}}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "cluster", "warned"),
+    [
+        (runtime(**PER_POD), Cluster(), True),
+        (config(**PER_POD), Cluster(), True),
+        (cluster_config(**PER_POD), Cluster(), True),
+        (runtime(), Cluster(configs={"team1": stored("team1", **PER_POD)}), False),
+    ],
+)
+def test_one_client_per_pod_is_told_to_who_asks_for_it(manifest: JSON, cluster: Cluster, warned: bool) -> None:
+    """Controllers create the pods: a warning on those alone reaches nobody."""
+    assert any(warning.startswith("ClientPerPod: ") for warning in answer(manifest, cluster).warnings) is warned
 
 
 @pytest.mark.parametrize(

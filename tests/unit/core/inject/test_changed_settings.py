@@ -112,7 +112,15 @@ def _nonsense(envoy: JSON) -> None:
     envoy["resources"]["limits"]["cpu"] = "much"
 
 
-@pytest.mark.parametrize("change", [_other_key, _gone, _zero, _nonsense])
+def _no_number(envoy: JSON) -> None:
+    envoy["resources"]["limits"]["cpu"] = "NaN"
+
+
+def _without_end(envoy: JSON) -> None:
+    envoy["resources"]["limits"]["cpu"] = "Infinity"
+
+
+@pytest.mark.parametrize("change", [_other_key, _gone, _zero, _nonsense, _no_number, _without_end])
 def test_what_no_resize_can_do_is_set_again(change: Any) -> None:
     """Resize changes amounts; it takes none away and adds no claims (KEP-1287)."""
     pod = injected(POD)

@@ -86,6 +86,10 @@ FIELD = "spec.containers[0].securityContext"
         (app(securityContext=context(runAsUser=0, drop=["NET_RAW"])), f"{FIELD}.runAsUser"),
         (app(securityContext=context(runAsUser=0, add=["setuid"], drop=["ALL"])), f"{FIELD}.runAsUser"),
         (pod(securityContext={"runAsUser": 0}), f"{FIELD}.runAsUser"),
+        (
+            pod(securityContext={"runAsUser": 0}, containers=[{**CONTAINER, "securityContext": {"runAsUser": None}}]),
+            f"{FIELD}.runAsUser",
+        ),
         (app(securityContext=context(add=["SETUID"])), f"{FIELD}.capabilities.add"),
         (pod(hostPID=True), "spec.hostPID"),
         (pod(shareProcessNamespace=True), "spec.shareProcessNamespace"),
@@ -335,6 +339,37 @@ def test_opaque_probes_are_told(probe: JSON, says: str) -> None:
     assert says not in told(excluded)
 
 
+HOOK = {"httpGet": {"path": "/drain?now", "port": 8081}}
+
+
+@pytest.mark.parametrize("hook", ["postStart", "preStop"])
+def test_http_hooks_that_the_app_never_hears_of_are_told(hook: str) -> None:
+    """The kubelet sends no token and takes any answer for success."""
+    found = app(lifecycle={hook: HOOK})
+    says = f"{hook} of container 'agent' is an httpGet hook"
+    assert says in told(found)
+    assert "exclude port 8081" in told(found)
+    assert says not in told(found, resolved(identity={"inbound": {"excludePorts": [8081]}}))
+    assert says not in told(found, resolved(identity={"inbound": {"enabled": False}}))
+    assert says not in told(found, resolved(identity={"inbound": {"validation": {"bypassPaths": ["/drain"]}}}))
+
+
+@pytest.mark.parametrize(
+    ("reason", "container"),
+    [
+        ("a probe opens that very path and port", {"lifecycle": {"preStop": HOOK}, "livenessProbe": HOOK}),
+        ("another host is asked", {"lifecycle": {"preStop": {"httpGet": {"host": "10.0.0.1", "port": 8081}}}}),
+        (
+            "no HTTP",
+            {"lifecycle": {"preStop": {"exec": {"command": ["true"]}}, "postStart": {"sleep": {"seconds": 1}}}},
+        ),
+    ],
+)
+def test_other_hooks_are_not_told(reason: str, container: JSON) -> None:
+    """Nothing is said of a hook that works."""
+    assert "httpGet hook" not in told(app(**container)), reason
+
+
 def test_a_pod_that_would_wait_for_ever_is_refused() -> None:
     """Opting out of spiffe-helper alone leaves client registration without an SVID; together they may go."""
     alone = {"kagenti.io/spiffe-helper-inject": "false"}
@@ -360,6 +395,27 @@ def test_what_an_annotation_says_in_vain_is_told(text: str, locked: tuple[str, .
     warnings = told(pod(annotations={EXCLUDE: text}), locked=locked)
     assert says in warnings
     assert (EXCLUDE in warnings) == bool(says)
+
+
+OPT_OUT = "kagenti.io/envoy-proxy-inject"
+ENVOY = "components.envoyProxy.enabled"
+
+
+@pytest.mark.parametrize(
+    ("value", "locked", "says"),
+    [
+        ("false", (ENVOY,), f"label {OPT_OUT} has no effect: {ENVOY} is locked, or Mandatory binds it"),
+        ("False", (), f'label {OPT_OUT} is "False", which means nothing'),
+        ("disabled", (ENVOY,), f'label {OPT_OUT} is "disabled", which means nothing'),
+        ("false", (), ""),
+        ("true", (ENVOY,), ""),
+    ],
+)
+def test_what_an_opt_out_says_in_vain_is_told(value: str, locked: tuple[str, ...], says: str) -> None:
+    """An opt-out that a lock or Mandatory overrules, and a value that is no opt-out, as with the annotations."""
+    warnings = told(pod(labels={OPT_OUT: value}), locked=locked)
+    assert says in warnings
+    assert (OPT_OUT in warnings) == bool(says)
 
 
 STAMPED = inject.Stamp("Label", "2026-11-24T12:00:00Z", "0.1.0", 1)

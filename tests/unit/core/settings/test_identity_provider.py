@@ -59,6 +59,10 @@ def faulty(layers: tuple[Layer | None, Layer | None, Layer | None]) -> list[str]
         ("a namespace moves, an AgentRuntime takes the cluster's Secret there", (cluster(PLATFORM), namespace(MOVED), workload(PLATFORM)), [ADMIN_SECRET]),
         ("a namespace moves, an AgentRuntime has a Secret of its own", (cluster(PLATFORM), namespace(MOVED), workload({ADMIN_SECRET: "own"})), []),
         ("a namespace moves, an AgentRuntime repeats its Secret", (cluster(PLATFORM), namespace(MOVED), workload({ADMIN_SECRET: "mine"})), []),
+        ("an AgentRuntime moves, its static credentials are the built-in Secret", (None, None, workload({**MOVED, CREDENTIALS_SECRET: BUILT_IN_SECRET, AUDIENCE: "x"})), [CREDENTIALS_SECRET]),
+        ("an AgentRuntime moves, its static credentials are the cluster's other Secret", (cluster(PLATFORM), None, workload({**MOVED, CREDENTIALS_SECRET: "platform-admin", AUDIENCE: "x"})), [CREDENTIALS_SECRET]),
+        ("a namespace moves, an AgentRuntime takes the cluster's other Secret there", (cluster(PLATFORM), namespace(MOVED), workload({CREDENTIALS_SECRET: "platform-admin", AUDIENCE: "x"})), [CREDENTIALS_SECRET]),
+        ("a namespace moves, an AgentRuntime has static credentials of its own", (cluster(PLATFORM), namespace(MOVED), workload({CREDENTIALS_SECRET: "own", AUDIENCE: "x"})), []),
         ("a namespace moves without a Secret: a workload's own does not mend that", (cluster(PLATFORM), namespace({URL: EVIL}), workload({ADMIN_SECRET: "own"})), [ADMIN_SECRET]),
     ],
 )  # fmt: skip

@@ -32,6 +32,26 @@ def test_a_credentials_secret_can_be_read_by_the_proxy() -> None:
     assert shared["secret"] == {"secretName": "s", "defaultMode": 0o444}
 
 
+@pytest.mark.parametrize(
+    ("audience", "written"),
+    [
+        ("https://idp.example", '"https://idp.example"'),
+        ('a"b\\', '"a\\"b\\\\"'),
+        ("${", '"\\u0024{"'),
+        ("${x}", '"\\u0024{x}"'),
+        ("$x{y}", '"$x{y}"'),
+        ("%{x}", '"%{x}"'),
+    ],
+)
+def test_the_helpers_file_names_the_audience_as_it_is(audience: str, written: str) -> None:
+    """spiffe-helper 0.11.0 reads HCL 1 (hashicorp/hcl v1.0.1-vault-7), with which the expected texts were decoded.
+
+    There a quote behind an open ``${`` ends nothing, and ``$${`` and ``%%{`` are what they look like.
+    """
+    files = built(POD, given=resolved(identity={"spiffe": {"jwtAudience": audience}})).files
+    assert f"{{jwt_audience={written}, jwt_svid_file_name=" in files["config.kagenti.io/helper.conf"]
+
+
 def test_the_group_stays_whatever_the_proxys_user() -> None:
     """The files under /opt and /shared are 0640 of group 1337."""
     given = {"outbound": {"trafficInterception": {"proxyUid": 2000}}}
