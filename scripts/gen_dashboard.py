@@ -108,6 +108,10 @@ ROWS: Final[dict[str, list[Panel]]] = {
         Panel("Leading replica, queue", "One leads.",
               {"leading": "sum(kagenti_operator_leading)", "queue": "max(kagenti_operator_queue)"}),
         Panel("Looks at objects", "By outcome.", {"{{outcome}}": rate("kagenti_operator_reconciles_total", "outcome")}, "ops"),
+        Panel("Evictions and restarts", "By answer of the API server; workloads that have a pod in replacement.",
+              {"{{deed}}: {{answer}}": rate("kagenti_operator_disruptions_total", "deed, answer"),
+               "in replacement": "max(kagenti_operator_replacements)"}),
+        Panel("Agent cards", "By the reason of Synced.", {"{{reason}}": "max by (reason) (kagenti_agentcards)"}),
     ],
     "Processes": [
         Panel(

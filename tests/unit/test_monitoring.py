@@ -61,7 +61,7 @@ def operator_page() -> str:
     """What an operator shows."""
     readings = operator.Readings(
         leading=lambda: False, feeds=dict, pods=dict, workloads=dict, queue=lambda: 0, outcomes=dict, writes=dict,
-        events=dict, owner_reads=lambda: 0,
+        events=dict, owner_reads=lambda: 0, disruptions=dict, replacements=lambda: 0,
     )  # fmt: skip
     return operator.Metrics(readings).render().decode()
 
@@ -100,6 +100,8 @@ def test_every_figure_of_ours_is_used_or_left_out_on_purpose(pages: str) -> None
     unused = families - {re.sub(r"_(bucket|count|sum)$", "", name) for name in used}
     assert unused == {
         "kagenti_operator_cache_objects",
+        "kagenti_operator_card_rounds_total",
+        "kagenti_operator_cards_late_seconds",
         "kagenti_operator_events_total",
         "kagenti_operator_owner_reads_total",
         "kagenti_operator_relists_total",

@@ -119,16 +119,16 @@ def test_of_two_for_one_target_the_older_is_in_force(
     statuses.until_condition(namespace, "twice", "TargetResolved", ("True", "Found"))
     cluster.kubectl("delete", "validatingwebhookconfiguration", "--all")
     # Within one second of each other the name decides (spec 02).
-    second = manifests.runtime(namespace, "younger-twice", kind="Deployment", target="twice")
+    second = manifests.runtime(namespace, "twice-younger", kind="Deployment", target="twice")
     try:
         wait_until(lambda: api.create(second).ok, 10, lambda: "still refused")
     finally:
         installation.start_registered()
-    message = statuses.until_condition(namespace, "younger-twice", "TargetResolved", ("False", "Conflict"))
+    message = statuses.until_condition(namespace, "twice-younger", "TargetResolved", ("False", "Conflict"))
     assert "twice" in message
-    assert statuses.of(namespace, "younger-twice")["phase"] == "Error"
+    assert statuses.of(namespace, "twice-younger")["phase"] == "Error"
     assert api.delete("AgentRuntime", namespace, "twice").ok
-    statuses.until_condition(namespace, "younger-twice", "TargetResolved", ("True", "Found"))
+    statuses.until_condition(namespace, "twice-younger", "TargetResolved", ("True", "Found"))
 
 
 def test_an_unenrolled_namespace_says_how_to_enrol(
