@@ -104,6 +104,7 @@ def move(
     made: list[Move] = []
     servers: list[Neighbour] = []
     install(mode="both")
+    api.delete("AgentRuntimeClusterConfig", "", "default")  # of an example that another test applied
 
     def start(era: str) -> Move:
         cluster.kubectl("delete", "mutatingwebhookconfiguration", "kagenti-injector", "--ignore-not-found")

@@ -127,8 +127,10 @@ def test_the_operator_wrote_status_events_its_lease_and_evictions_alone(ours: li
 
 def test_kopf_left_nothing_anywhere(cluster: ControlPlane) -> None:
     """No annotation and no finalizer of its, on objects of ours or of anybody."""
-    kinds = "agentruntimes,agentruntimeconfigs,agentruntimeclusterconfigs,agentcards,namespaces,pods,deployments"
-    listed = orjson.loads(cluster.kubectl("get", kinds, "-A", "-o", "json"))["items"]
+    ours = ("agentruntimes", "agentruntimeconfigs", "agentruntimeclusterconfigs", "agentcards")
+    kinds = [f"{plural}.kagenti.io" for plural in ours]  # in full: the older group may have had its kinds here
+    kinds += ["namespaces", "pods", "deployments"]
+    listed = orjson.loads(cluster.kubectl("get", ",".join(kinds), "-A", "-o", "json"))["items"]
     assert listed
     marks = [
         mark
