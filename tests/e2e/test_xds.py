@@ -34,6 +34,20 @@ RECEIPT = orjson.dumps(
 ).decode()
 
 
+STARTED: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """Ends the servers of a test that failed before it could."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait(10)
+
+
 @dataclass
 class Server:
     """One process ``kagenti xds``."""
@@ -57,6 +71,7 @@ class Server:
         command += ["--tls-key", str(self.folder / f"{self.replica}.key"), "--shutdown-grace", "0.5"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=dict(os.environ))
+        STARTED.append(self.process)
         wait_until(lambda: self.page("/readyz"), 30, lambda: f"not ready: {self.log.read_text()[-2000:]}")
 
     def page(self, path: str, *, debug: bool = False) -> str:
