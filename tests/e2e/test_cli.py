@@ -124,6 +124,33 @@ def test_explain_of_a_job_of_a_cron_job(cluster: Plane) -> None:
     assert (answer["workload"], answer["trigger"]) == (f"CronJob {TEAMS[0]}/nightly", "AgentRuntime")
 
 
+def test_status_and_diff_over_the_cluster(cluster: Plane, tmp_path: Path) -> None:
+    """Pods that predate their AgentRuntime are bare; a layer is compared for them before it is applied."""
+    team = (*("-n", TEAMS[1]), "-o", "json", "--kubeconfig", str(cluster.kubeconfig))
+    rows: list[JSON] = []
+
+    def bare() -> bool:
+        rows[:] = json.loads(kagenti("status", "deploy/weather", *team).stdout)
+        return bool(rows) and rows[0]["pods"].get("bare", 0) > 0
+
+    wait_until(bare, 60, lambda: f"{rows} has no bare pod")
+    assert rows[0]["trigger"] == "AgentRuntime"
+    config = {
+        "apiVersion": "kagenti.io/v1alpha1",
+        "kind": "AgentRuntimeConfig",
+        "metadata": {"name": "default", "namespace": TEAMS[1]},
+        "spec": {"trace": {"sampling": {"rate": 0.5}}},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    before = kagenti("diff", "-f", str(tmp_path / "config.json"), *team)
+    (changed,) = json.loads(before.stdout)["changed"]
+    assert (before.returncode, changed["workload"]) == (1, f"Deployment {TEAMS[1]}/weather")
+    assert [change["path"] for change in changed["changes"]] == ["trace.sampling.rate"]
+    apply(cluster, config)
+    after = kagenti("diff", "-f", str(tmp_path / "config.json"), *team)
+    assert (after.returncode, json.loads(after.stdout)["changed"]) == (0, [])
+
+
 @pytest.mark.parametrize("asked", ["rollout.cli.example.com", "rollouts.cli.example.com", "roll.cli.example.com"])
 def test_explain_of_a_custom_kind(asked: str, cluster: Plane) -> None:
     """Discovery says its version and plural."""

@@ -147,6 +147,50 @@ def explain(
 
 
 @app.command()
+def diff(
+    filename: Files,
+    namespace: Namespace = "default",
+    mode: TriggerMode = Mode.both,
+    target: MutationTarget = Target.pods,
+    namespace_selector: NamespaceSelector = ENROLLED,
+    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
+    output: Annotated[Output, typer.Option("--output", "-o")] = Output.table,
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Say which workloads and settings would change if these layers were applied; exit code 1 if any would."""
+    from kagenti.cli import difference
+    from kagenti.cli.evaluation import Setup
+
+    installation = _installation(release_namespace, cluster_domain, namespace_selector)
+    setup = Setup(mode.value, target.value, True, installation)  # noqa: FBT003  # files may create an enrolled namespace
+    sys.exit(difference.run(filename, namespace=namespace, setup=setup, output=output.value, kubeconfig=kubeconfig))
+
+
+@app.command()
+def status(
+    workload: Annotated[str, typer.Argument(help="KIND/NAME; without it, every workload that is ours.")] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only this one; else all.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Print again whenever something changes.")] = False,  # noqa: FBT002  # a flag
+    mode: TriggerMode = Mode.both,
+    target: MutationTarget = Target.pods,
+    namespace_selector: NamespaceSelector = ENROLLED,
+    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
+    output: Annotated[Output, typer.Option("--output", "-o")] = Output.table,
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Say which pods are current, stale or bare, and which proxies took their configuration; 1 if something is amiss."""
+    from kagenti.cli import standing
+    from kagenti.cli.evaluation import Setup
+
+    installation = _installation(release_namespace, cluster_domain, namespace_selector)
+    setup = Setup(mode.value, target.value, False, installation)  # noqa: FBT003  # the cluster says what is enrolled
+    asked = standing.Asked(workload, namespace, output.value, kubeconfig)
+    sys.exit(standing.watch(asked, setup) if watch else standing.run(asked, setup))
+
+
+@app.command()
 def crds(
     apply: Annotated[bool, typer.Option(help="Apply them to the cluster (server-side).")] = False,  # noqa: FBT002  # a flag
     kubeconfig: Kubeconfig = "",

@@ -23,6 +23,8 @@ _Result = TypeVar("_Result")
 _OURS: Final = f"/apis/{wellknown.API_VERSION}"
 _RETRIES: Final = 10  # as client-go (rest.Request.maxRetries)
 _LONGEST: Final = 10.0  # seconds that a person is kept waiting at a time
+_PAGE: Final = 500  # objects of one list request
+_JSON: Final = "application/json"
 _IN_NAMESPACE: Final = {"AgentRuntimeConfig": "agentruntimeconfigs", "AgentRuntime": "agentruntimes"}
 
 
@@ -73,13 +75,13 @@ def session(kubeconfig: str, work: Callable[[KubeClient], Awaitable[_Result]]) -
     return asyncio.run(run())
 
 
-async def holding(client: KubeClient, namespaces: Iterable[str]) -> Holding:
-    """Returns what the cluster holds for these namespaces."""
-    places = sorted(namespaces)
+async def holding(client: KubeClient, namespaces: Iterable[str] | None) -> Holding:
+    """Returns what the cluster holds for these namespaces; None: for all."""
+    places = sorted(namespaces or ())
     lists = [("AgentRuntimeClusterConfig", f"{_OURS}/agentruntimeclusterconfigs")]
     lists += [
-        (kind, f"{_OURS}/namespaces/{quote(place, safe='')}/{plural}")
-        for place in places
+        (kind, f"{_OURS}{place}/{plural}")
+        for place in (("",) if namespaces is None else (f"/namespaces/{quote(place, safe='')}" for place in places))
         for kind, plural in _IN_NAMESPACE.items()
     ]
     found = Holding()
@@ -131,6 +133,19 @@ async def pods_of_account(client: KubeClient, subject: Subject) -> list[Subject]
         return []
     found = (subject_of({**item, "kind": "Pod", "apiVersion": "v1"}, namespace=subject.namespace) for item in items)
     return [pod for pod in found if pod is not None]
+
+
+async def every(client: KubeClient, path: str, *, accept: str = _JSON, **params: str) -> list[JSON]:
+    """Returns every item of a list, page by page; ``accept`` may ask for metadata only."""
+    items: list[JSON] = []
+    token = ""
+    while True:
+        query = {"limit": str(_PAGE), **params, **({"continue": token} if token else {})}
+        answer = orjson.loads(await client.get(path, params=query, accept=accept))
+        items += answer["items"]
+        token = (answer.get("metadata") or {}).get("continue") or ""
+        if not token:
+            return items
 
 
 async def read(client: KubeClient, path: str) -> JSON:

@@ -10,7 +10,8 @@ from kagenti.core import trigger
 from kagenti.core.admission.evaluate import Context, Evaluation, evaluate
 from kagenti.core.admission.pods import NOT_OURS
 from kagenti.core.installation import Installation
-from kagenti.core.layers import LayerCache
+from kagenti.core.layers import LayerCache, Sources
+from kagenti.core.reconcile.judge import Judged, judge
 from kagenti.core.settings import Resolver
 from kagenti.core.trigger import Coverage, Mode
 from kagenti.core.workload import Subject
@@ -60,15 +61,31 @@ class Evaluator:
         seen = self.seen(subject)
         return evaluate(
             seen,
-            sources=self.layers.gather(
-                cluster=self.holding.cluster_config(),
-                namespace=self.holding.namespace_config(subject.namespace),
-                runtimes=self.holding.runtimes_for(seen.owner),
-            ),
+            sources=self._sources(seen),
             context=self.context,
             namespace_labels=self._labels(subject.namespace),
             now=self.now,
             coverage=self._coverage(subject),
+        )
+
+    def judge(self, pod: Subject) -> Judged:
+        """Returns what one running pod is, as the operator judges it."""
+        seen = self.seen(pod)
+        return judge(
+            seen,
+            sources=self._sources(seen),
+            context=self.context,
+            namespace_labels=self._labels(pod.namespace),
+            coverage=self._coverage(pod),
+            now=self.now,
+            by_workload=self.setup.target == "workloads",
+        )
+
+    def _sources(self, seen: Subject) -> Sources:
+        return self.layers.gather(
+            cluster=self.holding.cluster_config(),
+            namespace=self.holding.namespace_config(seen.namespace),
+            runtimes=self.holding.runtimes_for(seen.owner),
         )
 
     def _coverage(self, subject: Subject) -> Coverage:

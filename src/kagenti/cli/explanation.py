@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from kagenti.cli import catalogue, manifests, sharing, workloads
+from kagenti.cli import catalogue, manifests, printing, sharing, workloads
 from kagenti.cli.catalogue import Holding
 from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.cli.manifests import Document
@@ -33,7 +32,7 @@ def run(asked: str, *, namespace: str, files: Sequence[str], setup: Setup, outpu
     beside = [(other, evaluator.evaluate(other)) for other in asked_of.beside]
     notes = sharing.note(subject, evaluation, beside, evaluator=evaluator)
     answer = describe(evaluator.seen(subject), evaluation, exists=asked_of.exists, notes=notes)
-    sys.stdout.write(_printed(answer, output))
+    sys.stdout.write(_table(answer) if output == "table" else printing.structured(answer, output))
     return int(evaluation.decision.outcome == "Deny" or bool(answer["findings"]))
 
 
@@ -182,20 +181,6 @@ def _settings(settings: ResolvedSettings) -> Iterator[dict[str, JSON]]:
             else str(origin.source),
             "class": effective_class(path, settings.values),
         }
-
-
-def _printed(answer: dict[str, JSON], output: str) -> str:
-    if output == "json":
-        return orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n"
-    if output == "yaml":
-        from ruamel.yaml import YAML
-
-        from kagenti.cli.scalars import unambiguous
-
-        text = io.StringIO()
-        YAML(pure=True).dump(unambiguous(answer), text)
-        return text.getvalue()
-    return _table(answer)
 
 
 def _table(answer: dict[str, JSON]) -> str:

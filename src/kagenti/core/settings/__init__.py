@@ -1,6 +1,7 @@
 """The merge engine: cluster → namespace → workload over the built-in layer, with origin, authority, locks, revisions."""
 
 from kagenti.core.settings.consistency import covers_path, inside
+from kagenti.core.settings.difference import Change, changes
 from kagenti.core.settings.identity import WorkloadValues, per_pod, values_for
 from kagenti.core.settings.identity_provider import CONFIG_INVALID
 from kagenti.core.settings.layer import BUILT_IN_LAYER, parse_layer
@@ -26,6 +27,7 @@ __all__ = [
     "MANDATORY_LOCKS",
     "OPTIONAL",
     "UNAUTHORISED",
+    "Change",
     "Exemption",
     "Finding",
     "KnownNamespaces",
@@ -38,6 +40,7 @@ __all__ = [
     "Source",
     "WorkloadValues",
     "canonical",
+    "changes",
     "covers_path",
     "digest",
     "effective_class",

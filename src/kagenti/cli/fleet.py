@@ -1,0 +1,91 @@
+"""Workloads of a cluster, their pods and the layers above them, as they are now: what ``diff`` and ``status`` look at."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from kagenti.cli import cluster
+from kagenti.cli.catalogue import Holding
+from kagenti.core.workload import Subject, WorkloadRef, subject_of
+from kagenti.kube.client import KubeClient
+from kagenti_api.v1alpha1 import wellknown
+
+JSON = Any  # a raw object
+
+_TEMPLATES: Final = {
+    "Deployment": ("apps/v1", "deployments"),
+    "StatefulSet": ("apps/v1", "statefulsets"),
+    "DaemonSet": ("apps/v1", "daemonsets"),
+    "CronJob": ("batch/v1", "cronjobs"),
+    "Job": ("batch/v1", "jobs"),
+}
+# Of ReplicaSets only who controls them counts; a cluster keeps ten old ones for each Deployment.
+_METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_FINISHED: Final = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What is there: the layers and owners, the top owners that hold a pod template, and live pods by their top owner."""
+
+    holding: Holding
+    workloads: Sequence[Subject]
+    pods: Mapping[WorkloadRef, Sequence[Subject]]
+    runtimes: Sequence[JSON] = ()
+
+    def subjects(self) -> Sequence[Subject]:
+        """Returns one subject for each workload: its template, or a pod where no template of it was read."""
+        known = {subject.owner for subject in self.workloads}
+        return (*self.workloads, *(pods[0] for owner, pods in self.pods.items() if owner not in known))
+
+
+async def read(client: KubeClient, namespaces: Iterable[str] | None) -> Fleet:
+    """Returns the workloads of some namespaces, of the whole cluster for None.
+
+    Raises:
+        ClusterError: Something of it may not be read, or the API server does not answer.
+    """
+    places = None if namespaces is None else sorted(namespaces)
+    holding, templates, pods, replica_sets, runtimes = await asyncio.gather(
+        cluster.holding(client, places),
+        _templates(client, places),
+        _list(client, "v1", "pods", places),
+        _list(client, "apps/v1", "replicasets", places, accept=_METADATA),
+        _list(client, wellknown.API_VERSION, "agentruntimes", places),
+    )
+    for manifest in (*({**item, "kind": "ReplicaSet", "apiVersion": "apps/v1"} for item in replica_sets), *templates):
+        holding.add(manifest, namespace="")
+    found = [subject_of(manifest, namespace="") for manifest in templates]
+    workloads = [subject for subject in found if subject is not None and holding.reference(subject) is None]
+    return Fleet(holding, workloads, _by_owner(holding, pods), runtimes)
+
+
+def _by_owner(holding: Holding, pods: Iterable[JSON]) -> dict[WorkloadRef, list[Subject]]:
+    found: dict[WorkloadRef, list[Subject]] = {}
+    for item in pods:
+        gone = item["metadata"].get("deletionTimestamp") or (item.get("status") or {}).get("phase") in _FINISHED
+        pod = subject_of({**item, "kind": "Pod", "apiVersion": "v1"}, namespace="")
+        if pod is not None and not gone:
+            found.setdefault(holding.top_of(pod), []).append(pod)
+    return found
+
+
+async def _templates(client: KubeClient, places: Sequence[str] | None) -> list[JSON]:
+    kinds = _TEMPLATES.items()
+    lists = await asyncio.gather(*(_list(client, version, plural, places) for _, (version, plural) in kinds))
+    return [
+        {**item, "kind": kind, "apiVersion": version}
+        for (kind, (version, _)), items in zip(kinds, lists, strict=True)
+        for item in items
+    ]
+
+
+async def _list(
+    client: KubeClient, version: str, plural: str, places: Sequence[str] | None, *, accept: str = "application/json"
+) -> list[JSON]:
+    base = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    scopes = [""] if places is None else [f"/namespaces/{quote(place, safe='')}" for place in places]
+    lists = await asyncio.gather(*(cluster.every(client, f"{base}{scope}/{plural}", accept=accept) for scope in scopes))
+    return [item for items in lists for item in items]
