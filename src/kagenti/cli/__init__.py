@@ -191,6 +191,30 @@ def status(
 
 
 @app.command()
+def analyze(
+    filename: Annotated[
+        list[str] | None, typer.Option("--filename", "-f", help="Read files instead of the cluster.")
+    ] = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only this one; else all.")] = "",
+    mode: TriggerMode = Mode.both,
+    target: MutationTarget = Target.pods,
+    enrolled: Enrolled = True,  # noqa: FBT002  # a flag
+    namespace_selector: NamespaceSelector = ENROLLED,
+    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
+    output: Annotated[Output, typer.Option("--output", "-o")] = Output.table,
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Find what is misplaced, refused, contradictory or out of date in files or a cluster; 1 if anything is."""
+    from kagenti.cli import analysis
+    from kagenti.cli.evaluation import Setup
+
+    installation = _installation(release_namespace, cluster_domain, namespace_selector)
+    setup = Setup(mode.value, target.value, enrolled, installation)
+    sys.exit(analysis.run(filename or [], namespace=namespace, setup=setup, output=output.value, kubeconfig=kubeconfig))
+
+
+@app.command()
 def crds(
     apply: Annotated[bool, typer.Option(help="Apply them to the cluster (server-side).")] = False,  # noqa: FBT002  # a flag
     kubeconfig: Kubeconfig = "",

@@ -115,7 +115,7 @@ def _statuses(runtimes: Sequence[JSON]) -> Iterator[tuple[WorkloadRef, JSON]]:
 def _absent(owner: WorkloadRef, status: JSON) -> Standing:
     """Returns the standing of a workload that an AgentRuntime targets and that is not there, or of a kind not read here."""
     conditions = status.get("conditions") or ()
-    resolved = next((found for found in conditions if found.get("type") == TARGET_RESOLVED), {})
+    resolved: JSON = next((found for found in conditions if found.get("type") == TARGET_RESOLVED), {})
     note = f"no such workload with pods here: {resolved.get('message') or 'its AgentRuntime waits for it'}"
     return Standing(owner, "-", {"total": 0}, status.get("propagation") or (), (note,))
 

@@ -1,0 +1,78 @@
+"""``kagenti analyze``: findings over files or a cluster, one line each with the object it is about; changes nothing."""
+
+import datetime
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from kagenti.cli import catalogue, manifests, printing, workloads
+from kagenti.cli.catalogue import Held, Holding
+from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.core import analysis
+from kagenti.core.settings.model import Finding, Source
+from kagenti.core.workload import Subject
+
+JSON = Any  # the answer, ready to be printed
+Found = tuple[str, Finding]
+"""The object that a finding is about, and the finding."""
+
+
+def run(files: Sequence[str], *, namespace: str, setup: Setup, output: str, kubeconfig: str) -> int:
+    """Prints the findings; returns 1 if there are any.
+
+    Args:
+        files: What is looked at; empty: the cluster.
+        namespace: Of objects in files that name none; in a cluster the only one looked at, empty for all.
+        setup: The installation.
+        output: table, json or yaml.
+        kubeconfig: Path of the kubeconfig.
+    """
+    holding, subjects = _of_files(files, namespace or "default") if files else _of_cluster(kubeconfig, namespace)
+    found = findings(holding, subjects, setup)
+    if output == "table":
+        lines = [": ".join(part for part in (what, one.reason, one.message) if part) for what, one in found]
+        sys.stdout.write("".join(f"{line}\n" for line in lines or [f"nothing found in {len(subjects)} workloads"]))
+    else:
+        sys.stdout.write(printing.structured([_row(what, one) for what, one in found], output))
+    return int(bool(found))
+
+
+def _of_files(files: Sequence[str], namespace: str) -> tuple[Holding, list[Subject]]:
+    documents = manifests.read(files)
+    subjects = [subject for document in documents for subject in workloads.subjects(document, namespace=namespace)]
+    return catalogue.from_documents(manifests.unrolled(documents), namespace=namespace), subjects
+
+
+def _of_cluster(kubeconfig: str, namespace: str) -> tuple[Holding, Sequence[Subject]]:
+    from kagenti.cli import cluster, fleet  # what talks to a cluster takes a fifth of a second to import
+
+    known = cluster.session(kubeconfig, lambda client: fleet.read(client, {namespace} if namespace else None))
+    return known.holding, known.subjects()
+
+
+def findings(holding: Holding, subjects: Sequence[Subject], setup: Setup) -> list[Found]:
+    """Returns what is found of the workloads, in their order, then of the AgentRuntimes."""
+    evaluator = Evaluator(holding, setup, datetime.datetime.now(datetime.UTC))
+    by_workload = setup.target == "workloads"
+    found: list[Found] = []
+    for subject in subjects:
+        seen = evaluator.seen(subject)
+        whole = Subject(seen.owner, subject.template, subject.path, subject.labels_of_workload)
+        told = analysis.of_workload(whole, evaluator.evaluate(subject), by_workload=by_workload)
+        # A fault of a layer is told once, of the layer, however many workloads are below it.
+        found += [(one.objects[0] if one.objects else str(seen.owner), one) for one in told]
+    present = {evaluator.seen(subject).owner for subject in subjects}
+    runtimes = [held for held in holding.objects.values() if held.kind == "AgentRuntime"]
+    for held in runtimes:
+        rivals = [_source(rival) for rival in holding.runtimes_for(held.target)] if held.target else []
+        me = _source(held)
+        found += [(str(me), one) for one in analysis.of_runtime(me, held.target, rivals=rivals, present=present)]
+    return list(dict.fromkeys(found))
+
+
+def _source(held: Held) -> Source:
+    return Source("workload", held.kind, held.namespace, held.name)
+
+
+def _row(what: str, one: Finding) -> JSON:
+    return {"object": what, "reason": one.reason, "message": one.message, "path": one.path}

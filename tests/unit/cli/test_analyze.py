@@ -1,0 +1,95 @@
+"""``kagenti analyze`` on files: each fault is found once, under the object that has to be mended."""
+
+from collections.abc import Callable
+
+import orjson
+import pytest
+
+from tests.unit.cli.api_server import OURS, Server
+from tests.unit.cli.conftest import Done
+from tests.unit.cli.test_difference import serve, template
+
+Run = Callable[..., Done]
+Write = Callable[..., str]
+
+
+def deployment(name: str, *, own: str = "", labels: str = "", more: str = "") -> str:
+    """A Deployment with labels on its own metadata, on its template, and another container."""
+    return f"""\
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, labels: {{app: w{own}}}}}
+spec:
+  template:
+    metadata: {{labels: {{app: w{labels}}}}}
+    spec: {{containers: [{{name: a, image: b}}{more}]}}
+"""
+
+
+def ours(kind: str, name: str, spec: str) -> str:
+    """An object of ours."""
+    return f"---\napiVersion: kagenti.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+
+
+def aims(target: str, more: str = "") -> str:
+    """The spec of an AgentRuntime."""
+    return f"{{targetRef: {{apiVersion: apps/v1, kind: Deployment, name: {target}}}{more}}}"
+
+
+ENABLED = ", kagenti.io/inject: enabled"
+LATEST = "{components: {envoyProxy: {image: 'registry.example.com/envoy:latest'}}}"
+LOCKED = "{trace: {sampling: {rate: 0.2}}, policy: {locked: [trace.sampling.rate]}}"
+
+CASES = {
+    "a label where pods do not see it": (
+        deployment("a", own=ENABLED),
+        [("Deployment default/a", "LabelOnWorkload")],
+    ),
+    "sidecars of an older webhook in the template": (
+        deployment("a", labels=ENABLED, more=", {name: envoy-proxy, image: x}"),
+        [("Deployment default/a", "SidecarsInTemplate"), ("Deployment default/a", "ReservedName")],
+    ),
+    "an image that can change, told once for two workloads below": (
+        deployment("a", labels=ENABLED) + deployment("b", labels=ENABLED) + ours("AgentRuntimeClusterConfig", "default", LATEST),
+        [("AgentRuntimeClusterConfig default", "LatestTag")],
+    ),
+    "a value that a lock makes ineffective": (
+        deployment("a")
+        + ours("AgentRuntimeClusterConfig", "default", LOCKED)
+        + ours("AgentRuntime", "a", aims("a", ", trace: {sampling: {rate: 0.9}}")),
+        [("AgentRuntime default/a", "LockViolation")],
+    ),
+    "two AgentRuntimes of one workload": (
+        deployment("a") + ours("AgentRuntime", "a", aims("a")) + ours("AgentRuntime", "b", aims("a")),
+        [("Deployment default/a", "Conflict")],
+    ),
+    "an AgentRuntime whose workload is missing": (
+        ours("AgentRuntime", "a", aims("nope")),
+        [("AgentRuntime default/a", "NotFound")],
+    ),
+    "nothing": (deployment("a", labels=ENABLED), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_fault_is_found_under_the_object_to_mend(case: str, kagenti: Run, written: Write) -> None:
+    """And nothing else."""
+    text, expected = CASES[case]
+    done = kagenti("analyze", "-f", written(text), "-o", "json")
+    assert [(row["object"], row["reason"]) for row in orjson.loads(done.out)] == expected
+    assert done.code == int(bool(expected))
+
+
+def test_the_cluster_is_looked_at_without_files(kagenti: Run, api: Server) -> None:
+    """Every namespace; one line for each finding."""
+    api.namespace("team1", enrolled="true")
+    misplaced = template("weather")
+    misplaced["metadata"]["labels"] = {"kagenti.io/inject": "enabled"}
+    serve(api, "", deployments=(misplaced, template("plain")))
+    for plural in ("agentruntimes", "agentruntimeconfigs"):
+        api.objects[f"{OURS}/{plural}"] = {"items": []}
+    done = kagenti("analyze", "--kubeconfig", api.kubeconfig)
+    assert done.code == 1
+    assert done.out.startswith("Deployment team1/weather: LabelOnWorkload: ")
+    assert len(done.out.splitlines()) == 1
