@@ -60,6 +60,8 @@ def _gates(old: Old, choices: Choices, spec: LayerSpec) -> None:
             spec.carry(key(GATES, name).to, value, place, name, key(GATES, name))
         if name not in chain.GATE_DEFAULTS:
             spec.report.warn(reasons.UNKNOWN_KEY, place, f"{name} is not a gate of any era: it had no effect", name)
+    if old.era.consolidated and not old.gates.get("envoyProxy", True) and not kept:
+        spec.values["injection.enabled"] = False
     if old.era.tools_by_gate:
         _types(old, place, spec, kept=kept)
 
@@ -71,8 +73,12 @@ def _left_behind(name: str, value: bool, old: Old, *, kept: bool) -> Key | None:
         return row
     if kept and not value:
         return Key("ignored", why="all gates are false, which had no effect; kept so as asked")
-    if old.era.consolidated and name in ("spiffeHelper", "clientRegistration"):
+    if name not in chain.known_gates(old.era):
         return Key("ignored", why=f"without effect in {old.era.name}")
+    if name == "clientRegistration" and not value and old.era.registration == "operator":
+        return Key("ignored", why="the operator registered every client, whatever the gate said; here the sidecar does")
+    if name == "envoyProxy" and not value and old.era.consolidated:
+        return Key("derived", "injection.enabled", "the one container was this one: nothing was injected")
     if name == "combinedSidecar" and not value:
         return Key("ignored", why="one container for each component is the only way")
     return None if row.verdict == "carried" or name == "injectTools" else row

@@ -141,7 +141,7 @@ def _of_pair(namespace: str, text: str, *, runtime: bool) -> Detected:
     if namespace == "rossoctl-system":
         return Detected(ERAS["E5"], "the maps are in rossoctl-system")
     if namespace == "kagenti-system":
-        sign = next((word for word in ("authbridgeLite", "transparentPort", "skillDiscovery") if word in text), "")
+        sign = next((word for word in _CONSOLIDATED if word in text), "")
         sign = sign or ("authbridge-runtime-config" if runtime else "")
         if sign:
             return Detected(ERAS["E4"], f"the maps are in kagenti-system, and there is {sign}")
@@ -152,7 +152,11 @@ def _of_pair(namespace: str, text: str, *, runtime: bool) -> Detected:
     return Detected(ERAS["E2a"], f"the maps are in {_WEBHOOK}, and name nothing of v0.4.0-alpha.10 or later")
 
 
-_LATE: Final = (*(f"v0.4.0-alpha.{number}" for number in (10, 11, 12, 13)), "v0.5.0", "authbridge:")
+_CONSOLIDATED: Final = (
+    *("authbridgeLite", "transparentPort", "skillDiscovery", "iptablesCmd", "allowedEgressEnforcement"),
+    *("v0.6.0", "v0.7.0"),
+)
+_LATE: Final = (*(f"v0.4.0-alpha.{number}" for number in (10, 11, 12, 13)), "v0.5.0", "authbridge:", "combinedSidecar")
 
 
 def _without_maps(configurations: Iterable[JSON]) -> Detected:

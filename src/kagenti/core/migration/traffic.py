@@ -120,8 +120,8 @@ def _audience(facts: Facts, found: Found) -> None:
     if facts.old.era.consolidated and facts.plugin("jwt-validation.audience"):
         found.values[path] = facts.plugin("jwt-validation.audience")
         return
-    if facts.processor.expected_audience:
-        found.values[path] = facts.config("EXPECTED_AUDIENCE")
+    if facts.processor.expected_audience or not facts.has_client:
+        found.values[path] = facts.config("EXPECTED_AUDIENCE") if facts.processor.expected_audience else ""
         if not found.values[path]:
             found.notes[path] = Note(reasons.AUDIENCE_REQUIRED)
         return
@@ -132,7 +132,7 @@ def _audience(facts: Facts, found: Found) -> None:
 
 def outbound(facts: Facts) -> Outbound:
     """The outbound environment; without a proxy, or without a client, every call went out unchanged."""
-    if not facts.parts.envoy:
+    if not (facts.parts.envoy and facts.has_client):
         return Outbound()
     found = Found()
     registration(facts, found)

@@ -48,6 +48,26 @@ def test_a_gate(gates: str, path: str, expected: JSON) -> None:
     assert value(migrated(era_objects("E2b", gates=gates), "E2b"), path) == expected
 
 
+# era, gate file → (path, value): what the same gate meant elsewhere
+GATES_ELSEWHERE = [
+    ("E3", "clientRegistration: false", "components.clientRegistration.enabled", None),
+    ("E4", "envoyProxy: false", "injection.enabled", False),
+    ("E4", "{envoyProxy: false, globalEnabled: true}", "injection.enabled", False),
+    ("E4", "spiffeHelper: false", "identity.spiffe.enabled", False),
+    ("E2a", "clientRegistration: false", "identity.outbound.defaultPolicy", "Passthrough"),
+    ("E3", "clientRegistration: false", "identity.outbound.defaultPolicy", "Exchange"),
+]
+
+
+@pytest.mark.parametrize(("era", "gates", "path", "expected"), GATES_ELSEWHERE)
+def test_a_gate_in_another_era(era: str, gates: str, path: str, expected: JSON) -> None:
+    """E3 registered by the operator; E4 had one container; without a client calls were passed on unchanged."""
+    config = {**legacy.AUTHBRIDGE, "DEFAULT_OUTBOUND_POLICY": "exchange"}
+    migration = migrated(era_objects(era, gates=gates, config=config), era)
+    assert value(migration, path) == expected
+    assert verified(migration, workload({"kagenti.io/type": "agent"})).ok
+
+
 ALL_FALSE = "{globalEnabled: false, envoyProxy: false, spiffeHelper: false, clientRegistration: false}"
 
 

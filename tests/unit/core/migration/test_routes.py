@@ -140,7 +140,8 @@ def test_what_differs_is_named(routes: list[JSON], reason: str) -> None:
     """Verification asks both sides about hosts, and knows why they differ."""
     objects = era_objects("E2b", platform=legacy.defaults("v0.4.0-alpha.13"), routes=json.dumps(routes))
     migration = migrated(objects, "E2b")
-    compared = verified(migration, workload({"kagenti.io/type": "agent"}, kind="StatefulSet"))
+    labels = {"kagenti.io/type": "agent", "kagenti.io/client-registration-inject": "true"}
+    compared = verified(migration, workload(labels, kind="StatefulSet"))
     told = {one.reason for one in compared.differences if one.field.startswith("outbound")}
     shows = reason in told or any(one.reason == reason for one in migration.report.findings)
     assert compared.ok
