@@ -37,6 +37,8 @@ def namespace_layer(
     reader = _Reader(old, namespace, spec, _processor(old))
     for name in sorted(namespace.config):
         reader.config(name)
+    for place, name in namespace.unread:
+        reader.unread(place, name)
     reader.plugins()
     reader.derived()
     is_inside = functools.partial(inside, cluster_domain=cluster_domain, namespaces=namespaces)
@@ -73,6 +75,18 @@ class _Reader:
             self._carried(place, name, value, row)
         else:
             self.report.take(place, name, row)
+
+    def unread(self, place: str, name: str) -> None:
+        """Takes one key that did not count, because another map said it or nobody read it; a credential is one all the same."""
+        row = key(CONFIG, name)
+        if is_credential(name) and row.verdict != "carried":
+            self._credential(place, name, row)
+        elif row is UNKNOWN:
+            self.report.take(place, name, row)
+        else:
+            said = self.namespace.places.get(name)
+            why = f"{said} says it" if said else f"nobody read it in {self.old.era.name}"
+            self.report.take(place, name, Key("ignored", why=why))
 
     def _credential(self, place: str, name: str, row: Key) -> None:
         by_name = "its name is that of a credential: put it into a Secret, then delete the key"

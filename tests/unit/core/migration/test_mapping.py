@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kagenti.core.migration import keys
+from kagenti.core.migration import chain, keys
 from kagenti.core.migration.cluster_layer import Choices
 from tests import legacy
 from tests.unit.core.migration.given import (
@@ -270,6 +270,54 @@ def test_environments_of_the_first_era() -> None:
     assert value(migration, f"{KEYCLOAK}.url") == "http://sso.idp.svc:8080"
     assert "PlainCredential" in reasons(migration)
     assert entry(migration, "KEYCLOAK_ADMIN_PASSWORD").verdict == "impossible"
+
+
+# era, environments → key, (verdict of environments' key), the URL that counts
+OTHER = "http://other.idp.svc:8080"
+BESIDE = [
+    ("E1b", {"KEYCLOAK_URL": OTHER}, OTHER, "the registration read environments"),
+    ("E1b", {"KEYCLOAK_URL": ""}, BASE["KEYCLOAK_URL"], "an empty value counted as missing"),
+    ("E2a", {"KEYCLOAK_URL": OTHER}, BASE["KEYCLOAK_URL"], "authbridge-config says it"),
+    ("E2b", {"KEYCLOAK_URL": OTHER}, BASE["KEYCLOAK_URL"], "authbridge-config says it"),
+]
+
+
+@pytest.mark.parametrize(("era", "data", "expected", "why"), BESIDE)
+def test_environments_beside_authbridge_config(era: str, data: dict[str, str], expected: str, why: str) -> None:
+    """What the registration read counts, every key of both maps is told of, and a password left there is warned of (6.4)."""
+    left = {**data, "KEYCLOAK_ADMIN_PASSWORD": "hunter2", "PRESETS": "[]"}
+    migration = migrated([*era_objects(era, config=BASE), legacy.config_map("lab1", "environments", **left)], era)
+    assert value(migration, f"{KEYCLOAK}.url") == expected, why
+    told = {one.key: one.verdict for one in migration.report.entries if one.object.endswith("/environments")}
+    assert told.keys() == left.keys()
+    assert told["KEYCLOAK_ADMIN_PASSWORD"] == "impossible"
+    assert "PlainCredential" in reasons(migration)
+    assert "hunter2" not in str(migration.report)
+
+
+@pytest.mark.parametrize(("era", "expected"), [("E2a", "acme"), ("E2b", None)])
+def test_a_key_that_only_environments_has(era: str, expected: str | None) -> None:
+    """The images up to alpha.9 read it there; later nobody did."""
+    config = {key: found for key, found in BASE.items() if key != "KEYCLOAK_REALM"}
+    left = legacy.config_map("lab1", "environments", KEYCLOAK_REALM="acme")
+    migration = migrated([*era_objects(era, config=config), left], era)
+    assert value(migration, f"{KEYCLOAK}.realm") == expected
+
+
+def test_a_namespace_that_was_not_read() -> None:
+    """A dump of one namespace's objects has no Namespace: it is taken for an agent namespace, and that is said."""
+    objects = [one for one in era_objects("E2b") if one["kind"] != "Namespace"]
+    migration = migrated(objects, "E2b")
+    assert chain.injected(migration.old, workload({"kagenti.io/type": "agent"}).pod)
+    assert "Namespace lab1" in {one.objects[0] for one in migration.report.findings}
+
+
+def test_an_object_that_names_no_namespace() -> None:
+    """It is in default, as kubectl would have it."""
+    nowhere = legacy.config_map("lab1", "authbridge-config", **BASE)
+    del nowhere["metadata"]["namespace"]
+    migration = migrated([nowhere], "E2b")
+    assert [one["metadata"].get("namespace") for one in migration.manifests] == [None, "default"]
 
 
 def test_every_row_of_the_table_is_a_sentence() -> None:
