@@ -410,6 +410,7 @@ def test_a_dump_that_is_no_dump(kagenti: Run, written: Write) -> None:
 
 
 DEFAULT = {"name": "x", "namespace": "lab1"}
+RULES = {"name": "x", "rules": [7]}
 BARE_TEMPLATE = {"template": {"spec": {"containers": 7}}}
 
 
@@ -423,6 +424,15 @@ BARE_TEMPLATE = {"template": {"spec": {"containers": 7}}}
         (
             {"kind": "MutatingWebhookConfiguration", "apiVersion": "v1", "metadata": {"name": "x"}, "webhooks": [7]},
             "webhooks",
+        ),
+        (
+            {
+                "kind": "MutatingWebhookConfiguration",
+                "apiVersion": "v1",
+                "metadata": {"name": "x"},
+                "webhooks": [RULES],
+            },
+            "rules[0]",
         ),
         ({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": DEFAULT, "spec": BARE_TEMPLATE}, "containers"),
     ],

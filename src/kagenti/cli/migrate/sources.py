@@ -16,7 +16,7 @@ from kagenti.cli.migrate.reader import WORKLOADS, Reader
 from kagenti.cli.named import Named
 from kagenti.core import workload
 from kagenti.core.admission.shape import fault_of_metadata
-from kagenti.core.migration import crs, eras
+from kagenti.core.migration import crs, eras, shapes
 from kagenti.core.migration.report import Report
 from kagenti.core.trigger import Mode
 from kagenti.kube.client import KubeClient
@@ -98,11 +98,7 @@ def _check(document: Document) -> None:
     if not fault and not (content.get("metadata") or {}).get("name"):
         fault = "metadata.name: it is missing"
     if not fault and kind == "MutatingWebhookConfiguration":
-        hooks = content.get("webhooks") or []
-        whole = isinstance(hooks, list) and all(
-            isinstance(hook, dict) and isinstance(hook.get("name"), str) for hook in hooks
-        )
-        fault = "" if whole else "webhooks: it is not a list of named entries"
+        fault = shapes.fault_of_configuration(content)
     if fault:
         where, _, what = fault.partition(": ")
         raise errors.ManifestError(

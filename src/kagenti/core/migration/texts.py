@@ -41,7 +41,8 @@ def read_yaml(text: str) -> JSON:
 
 
 _TOKEN: Final = re.compile(
-    r'\s*(?:(?P<comment>(?:#|//)[^\n]*)|"(?P<text>(?:[^"\\\n]|\\.)*)"|(?P<word>[A-Za-z_][\w.-]*)|(?P<number>\d+)|(?P<mark>[=\[\]{},]))'
+    r'\s*(?:(?P<comment>(?:#|//)[^\n]*|/\*.*?\*/)|"(?P<text>(?:[^"\\\n]|\\.)*)"|(?P<word>[A-Za-z_][\w.-]*)|(?P<number>-?\d+)|(?P<mark>[=\[\]{},]))',
+    re.DOTALL,
 )
 _WORDS: Final = {"true": True, "false": False}
 
