@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -188,13 +187,9 @@ def _printed(answer: dict[str, JSON], output: str) -> str:
     if output == "json":
         return orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n"
     if output == "yaml":
-        from ruamel.yaml import YAML
+        from kagenti.cli import scalars
 
-        from kagenti.cli.scalars import unambiguous
-
-        text = io.StringIO()
-        YAML(pure=True).dump(unambiguous(answer), text)
-        return text.getvalue()
+        return scalars.text(answer)
     return _table(answer)
 
 

@@ -45,15 +45,16 @@ def test_manifests_to_stdout_and_the_report_to_stderr(kagenti: Run, written: Wri
 
 
 def test_a_folder_and_a_report_in_each_form(kagenti: Run, written: Write, tmp_path: Path) -> None:
-    """Files in the order of application; the same facts as table, JSON and Markdown."""
+    """Files in the order of application; the same facts as table, JSON, YAML and Markdown."""
     folder = tmp_path / "out"
     words = ("migrate", "configmaps", "-f", dumped(written), "--output-dir", str(folder))
-    told = {form: kagenti(*words, "-o", form) for form in ("table", "json", "markdown")}
+    told = {form: kagenti(*words, "-o", form) for form in ("table", "json", "yaml", "markdown")}
     assert sorted(path.name for path in folder.iterdir()) == [
         "01-agentruntimeclusterconfig-default.yaml",
         "02-agentruntimeconfig-lab1-default.yaml",
     ]
     answer = json.loads(told["json"].out)
+    assert documents(told["yaml"].out) == [answer]
     assert answer["counts"]["carried"] == sum(one["verdict"] == "carried" for one in answer["keys"]) > 30
     for one in answer["keys"]:
         assert one["key"] in told["table"].out

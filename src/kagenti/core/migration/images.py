@@ -92,7 +92,7 @@ def fault_of(image: str) -> tuple[str, str] | None:
         if known is not None and known.last:
             return (
                 reasons.FROZEN_TAG,
-                f"{name}:{tag or "latest"} is frozen at its last build, {known.last}: pin that tag, or a later default",
+                f"{name}:{tag or 'latest'} is frozen at its last build, {known.last}: pin that tag, or a later default",
             )
         meant = "; authbridge:latest changed its meaning in May 2026" if name == "authbridge" else ""
         return reasons.LATEST_TAG, f"{image!r} can change under running agents{meant}: pin a tag or a digest"
