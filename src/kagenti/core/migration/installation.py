@@ -117,20 +117,27 @@ def _namespace(name: str, objects: Objects, labels: Mapping[str, str] | None, er
     for missing, what in _missing(present, era):
         report.warn(reasons.MISSING_OBJECT, f"ConfigMap {name}/{missing}", f"it is not there: {what}")
 
+    runtime_at = f"ConfigMap {name}/authbridge-runtime-config"
+
     def text(which: str, key: str) -> tuple[str, str]:
         place = f"ConfigMap {name}/{which}"
         return place, cluster_files.data_of(objects.get((name, which)), place, report).get(key, "")
 
+    runtime = files.runtime(*text("authbridge-runtime-config", "config.yaml"), report=report, used=era.consolidated)
+    rules = (runtime.values.get("token-exchange.routes") or {}).get("rules") if runtime is not None else None
     return OldNamespace(
         name=name,
         enabled=labels.get(era.namespace_label) == "true",
         config=config,
         places=places,
         unread=unread,
-        routes=routes.parse(*text("authproxy-routes", "routes.yaml"), era=era, report=report),
+        routes=(
+            *routes.inline(runtime_at, rules or [], era=era, report=report),
+            *routes.parse(*text("authproxy-routes", "routes.yaml"), era=era, report=report),
+        ),
         jwt_audience=files.helper(*text("spiffe-helper-config", "helper.conf"), report=report),
         envoy=files.envoy(*text("envoy-config", "envoy.yaml"), report=report, used=not era.consolidated),
-        runtime=files.runtime(*text("authbridge-runtime-config", "config.yaml"), report=report, used=era.consolidated),
+        runtime=runtime,
         present=present,
     )
 

@@ -55,16 +55,34 @@ def parse(place: str, text: str, *, era: Era, report: Report) -> tuple[Route, ..
         return ()
     if found is None:
         return ()
+    reads = ("action",) if era.consolidated else ("passthrough",)
+    return _entries(place, found, "routes.yaml", _Reads(reads, era), report)
+
+
+def inline(place: str, found: JSON, *, era: Era, report: Report) -> tuple[Route, ...]:
+    """Returns the rules inside the consolidated binary's own file, which accept both ways to pass a call on (section 3.6)."""
+    return _entries(place, found, "token-exchange.routes.rules", _Reads(("action", "passthrough"), era), report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reads:
+    """Which of the two fields that pass a call on somebody read, and in which era."""
+
+    fields: tuple[str, ...]
+    era: Era
+
+
+def _entries(place: str, found: JSON, name: str, reads: _Reads, report: Report) -> tuple[Route, ...]:
     if not isinstance(found, list):
-        report.fault(reasons.WRONG_TYPE, place, f"routes.yaml is {quoted(found)}, want a list; mend it", "routes.yaml")
+        report.fault(reasons.WRONG_TYPE, place, f"{name} is {quoted(found)}, want a list; mend it", name)
         return ()
     routes = []
     for number, entry in enumerate(found):
         fault = _fault(entry, number)
         if fault:
-            report.fault(reasons.WRONG_TYPE, place, f"routes.yaml: {fault}; mend it", "routes.yaml")
+            report.fault(reasons.WRONG_TYPE, place, f"{name}: {fault}; mend it", name)
             return ()
-        routes.append(_route(entry, f"{place} routes[{number}]", era, report))
+        routes.append(_route(entry, f"{place} routes[{number}]", reads, report))
     return tuple(route for route in routes if route is not None)
 
 
@@ -79,17 +97,16 @@ def _fault(entry: JSON, number: int) -> str:
     return ""
 
 
-def _route(entry: Mapping[str, JSON], place: str, era: Era, report: Report) -> Route | None:
+def _route(entry: Mapping[str, JSON], place: str, reads: _Reads, report: Report) -> Route | None:
     for name in entry:
         if name not in _FIELDS:
             report.take(place, str(name), keys.UNKNOWN)
     if not entry.get("host"):
         report.impossible(place, "host", "a route without a host matched nothing")
         return None
-    unread = "passthrough" if era.consolidated else "action"
-    if unread in entry:
-        report.take(place, unread, keys.Key("ignored", why=f"the binaries of {era.name} did not read it"))
-    passes = entry.get("action") == "passthrough" if era.consolidated else entry.get("passthrough", False)
+    for unread in {"passthrough", "action"}.difference(reads.fields).intersection(entry):
+        report.take(place, unread, keys.Key("ignored", why=f"the binaries of {reads.era.name} did not read it"))
+    passes = any(entry.get(name) in (True, "passthrough") for name in reads.fields)
     return Route(
         entry["host"],
         entry.get("target_audience", ""),

@@ -76,6 +76,8 @@ def registration(facts: Facts, found: Found) -> None:
         f"{REGISTRATION}.authType": auth_type or facts.config("CLIENT_AUTH_TYPE") or "client-secret",
         f"{REGISTRATION}.idpAlias": facts.config("SPIFFE_IDP_ALIAS") or "spire-spiffe",
     }
+    exchangeable = facts.config("KEYCLOAK_TOKEN_EXCHANGE_ENABLED").lower() if facts.old.era.consolidated else ""
+    found.values[f"{KEYCLOAK}.tokenExchangeEnabled"] = exchangeable != "false"
     for path in (f"{KEYCLOAK}.url", f"{KEYCLOAK}.realm"):
         if not found.values[path]:  # its env was required, or the registration failed (1.3)
             found.notes[path] = Note(reasons.OLD_STUCK)

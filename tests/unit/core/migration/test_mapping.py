@@ -207,6 +207,15 @@ def test_the_expected_audience_hangs_on_the_image(tag: str, expected: str | None
     assert value(migrated(objects, "E2b"), f"{VALIDATION}.audience") == expected
 
 
+def test_switches_of_the_operator() -> None:
+    """From E4 on it could leave token exchange and the audience scope out: the one is a setting, the other always made."""
+    off = {f"KEYCLOAK_{name}_ENABLED": "false" for name in ("TOKEN_EXCHANGE", "AUDIENCE_SCOPE")}
+    migration = migrated(era_objects("E4", config={**BASE, **off}), "E4")
+    assert value(migration, f"{KEYCLOAK}.tokenExchangeEnabled") is False
+    assert entry(migration, "KEYCLOAK_AUDIENCE_SCOPE_ENABLED").verdict == "impossible"
+    assert verified(migration, workload({"kagenti.io/type": "agent"})).ok
+
+
 @pytest.mark.parametrize(
     ("changed", "key", "why"),
     [

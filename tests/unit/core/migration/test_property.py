@@ -108,6 +108,7 @@ def configs(draw: st.DrawFn) -> dict[str, str]:
         "SPIFFE_IDP_ALIAS": ("spire", ""),
         "JWT_AUDIENCE": ("https://sso.acme.example/realms/acme",),
         "SPIRE_ENABLED": ("true", "false"),
+        "KEYCLOAK_TOKEN_EXCHANGE_ENABLED": ("true", "false", "perhaps"),
         "ODD_KEY": ("1",),
     }
     return without_nothing({key: draw(maybe(st.sampled_from(pool))) for key, pool in pools.items()})
@@ -140,6 +141,7 @@ def runtime_files(draw: st.DrawFn) -> str:
     outbound = {
         "default_policy": st.sampled_from(["exchange", "passthrough"]),
         "no_token_policy": st.sampled_from(["deny", "client-credentials", "allow"]),
+        "routes": st.sampled_from([{}, {"rules": [{"host": "tool", "passthrough": True}]}]),
         "identity": st.sampled_from([{"type": "spiffe", "jwt_audience": legacy.ISSUER}, {"type": "client-secret"}]),
     }
     plugin = {

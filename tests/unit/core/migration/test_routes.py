@@ -161,3 +161,34 @@ def test_more_routes_than_an_object_holds() -> None:
     """The first 128 are rules, the others are impossible and said so."""
     found = rules([{"host": f"t{number}", **FULL} for number in range(130)])
     assert len(found) == 128
+
+
+INLINE = """
+pipeline: {{outbound: {{plugins: [{{name: token-exchange, config: {{keycloak_url: "http://sso.idp.svc:8080", keycloak_realm: acme,
+  no_token_policy: client-credentials, routes: {{rules: {rules}}}}}}}]}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"host": "tool.lab1", "target_audience": "tool", "token_scopes": "openid"}, "Exchange"),
+        ({"host": "tool.lab1", "passthrough": True}, "Passthrough"),
+        ({"host": "tool.lab1", "action": "passthrough"}, "Passthrough"),
+    ],
+)
+def test_rules_inside_the_consolidated_file(rule: JSON, expected: str) -> None:
+    """They accept both ways to pass a call on, and become destination rules like those of a file (3.6)."""
+    objects = era_objects("E4", runtime=INLINE.format(rules=json.dumps([rule])))
+    migration = migrated(objects, "E4")
+    (made,) = value(migration, RULES)
+    assert (made["match"]["host"], made["action"]) == ("tool.lab1", expected)
+    assert verified(migration, workload({"kagenti.io/type": "agent"})).ok
+
+
+@pytest.mark.parametrize("rules", [7, [7], [{"host": 7}]])
+def test_rules_of_the_wrong_type(rules: JSON) -> None:
+    """One fault; the rest of the file counts."""
+    migration = migrated(era_objects("E4", runtime=INLINE.format(rules=json.dumps(rules))), "E4")
+    assert [fault.reason for fault in migration.report.faults] == ["WrongType"]
+    assert value(migration, "identity.clientRegistration.keycloak.realm") == "acme"
