@@ -1,6 +1,6 @@
 """The objects that a migration reads, from a dump or from a cluster; what may not be read becomes a fault, the rest is used."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -79,7 +79,10 @@ def gather(scope: Scope, report: Report) -> Gathered:
 
 def from_files(scope: Scope) -> Gathered:
     """Returns what a dump holds; raises ManifestError for a file that is no YAML, or an object of ours that is invalid."""
-    documents = manifests.unrolled(manifests.read(scope.files))
+    return manifests.of_dump(scope.files, lambda documents: _of_documents(manifests.unrolled(documents), scope))
+
+
+def _of_documents(documents: Sequence[Document], scope: Scope) -> Gathered:
     found = Gathered(holding=catalogue.from_documents(documents, namespace="default"))
     for document in documents:
         if document.content is not None:
