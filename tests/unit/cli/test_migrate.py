@@ -284,22 +284,22 @@ def test_namespaces_one_by_one_where_the_cluster_may_not_be_listed(kagenti: Run,
 
 
 @pytest.mark.parametrize(
-    ("entries", "enrolled", "title", "code"),
+    ("entries", "enrolled", "step", "code"),
     [
-        ((), False, "Labels are cleaned", 1),
-        (("inject-label",), True, "Labels are cleaned", 1),
-        (("inject-label", "inject-cr"), False, "Labels are cleaned", 1),
-        (("inject-label", "inject-cr"), True, "Labels are cleaned", 0),
-        ((), False, "The old webhook goes", 1),
-        (("inject-label", "inject-cr"), True, "The old webhook goes", 0),
-        (("inject-cr",), True, "Trigger mode cr", 0),
-        ((), False, "AgentRuntimes", 0),
-        ((), False, "Namespaces are enrolled", 0),
-        ((), False, "Trigger mode both", 0),
+        ((), False, "labels", 1),
+        (("inject-label",), True, "labels", 1),
+        (("inject-label", "inject-cr"), False, "labels", 1),
+        (("inject-label", "inject-cr"), True, "labels", 0),
+        ((), False, "old-webhook", 1),
+        (("inject-label", "inject-cr"), True, "old-webhook", 0),
+        (("inject-cr",), True, "mode-cr", 0),
+        ((), False, "runtimes", 0),
+        ((), False, "enrolment", 0),
+        ((), False, "mode-both", 0),
     ],
 )
 def test_a_step_and_its_guard(
-    entries: tuple[str, ...], enrolled: bool, title: str, code: int, kagenti: Run, old: Cluster
+    entries: tuple[str, ...], enrolled: bool, step: str, code: int, kagenti: Run, old: Cluster
 ) -> None:
     """What would leave a pod bare is refused before anything is written."""
     if entries:
@@ -315,9 +315,7 @@ def test_a_step_and_its_guard(
             for name, kind in (("forecast", "Deployment"), ("ledger", "StatefulSet"))
         ]
         old.api.objects[f"{OURS}/namespaces/{PLACE}/agentruntimes"] = {"items": runtimes}
-    steps = json.loads(run_in(kagenti, old, "trigger", "--to", "cr", "-o", "json").out)
-    number = next(step["name"] for step in steps if step["title"] == title)
-    done = run_in(kagenti, old, "trigger", "--to", "cr", "--step", number)
+    done = run_in(kagenti, old, "trigger", "--to", "cr", "--step", step)
     assert done.code == code, done.err
     if code:
         assert old.written() == []
@@ -328,9 +326,7 @@ def test_a_patch_that_meets_another_version(kagenti: Run, old: Cluster) -> None:
     """Is said, with what to do: exit 1."""
     old.install("inject-label", "inject-cr")
     old.api.refused[f"/apis/apps/v1/namespaces/{PLACE}/statefulsets/ledger"] = 409
-    steps = json.loads(run_in(kagenti, old, "trigger", "--to", "label", "-o", "json").out)
-    number = next(step["name"] for step in steps if step["title"] == "Pod templates are labelled")
-    done = run_in(kagenti, old, "trigger", "--to", "label", "--step", number)
+    done = run_in(kagenti, old, "trigger", "--to", "label", "--step", "labels")
     assert done.code == 1
     assert "StatefulSet lab1/ledger: not patched" in done.err
     assert "run the step again" in done.err
