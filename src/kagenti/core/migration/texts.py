@@ -32,12 +32,34 @@ def read_yaml(text: str) -> JSON:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about numbers that YAML 1.2 reads otherwise: Go did not warn either
-            return yaml.load(text)
+            found = yaml.load(text)
+            if _unfolded(found, {}) > max(len(text), _ALIASED):
+                raise Unreadable("its aliases unfold to more than the text could hold, which no old program read")
+            return found
     except MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1
         raise Unreadable(f"line {line}: not YAML: {problem.problem or problem.context}") from problem
+    except Unreadable:
+        raise
     except (YAMLError, ValueError, TypeError, RecursionError) as problem:
         raise Unreadable(f"not YAML: {str(problem).splitlines()[0][:200] or type(problem).__name__}") from problem
+
+
+def _unfolded(node: JSON, known: dict[int, int]) -> int:
+    """Returns how many values a document has with its aliases written out; raises Unreadable for one that contains itself."""
+    inner = [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else None
+    if inner is None:
+        return 1
+    if known.setdefault(id(node), 0) == 0:
+        known[id(node)] = _OPEN
+        known[id(node)] = 1 + sum(_unfolded(item, known) for item in inner)
+    elif known[id(node)] == _OPEN:
+        raise Unreadable("an alias stands for something that contains it, which no old program read")
+    return known[id(node)]
+
+
+_OPEN: Final = -1
+_ALIASED: Final = 10_000  # values: what a small file may have by its aliases
 
 
 _TOKEN: Final = re.compile(

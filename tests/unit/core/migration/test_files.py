@@ -54,6 +54,31 @@ def test_what_is_no_yaml(text: str) -> None:
         texts.read_yaml(text)
 
 
+BOMB = "x0: &x0 {a: b}\n" + "".join(f"x{i}: &x{i} {{a: *x{i - 1}, b: *x{i - 1}}}\n" for i in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("which", "text"),
+    [
+        ("platform", BOMB),
+        ("envoy", f"{BOMB}static_resources: {{clusters: [*x39]}}"),
+        ("platform", "images: &x {envoyProxy: *x}"),
+        ("envoy", "static_resources: &x {clusters: [*x]}"),
+    ],
+)
+def test_aliases_that_unfold_without_end(which: str, text: str) -> None:
+    """A tenant's file neither ends nor stops the command that reads everybody's."""
+    migration = migrated(era_objects("E2b", **{which: text}), "E2b")
+    assert [fault.reason for fault in migration.report.faults] == ["Malformed"]
+
+
+def test_an_alias_that_is_used_twice() -> None:
+    """Is read as what it stands for."""
+    limits = "&x {limits: {cpu: 300m}}"
+    migration = migrated(era_objects("E2b", platform=f"resources: {{envoyProxy: {limits}, spiffeHelper: *x}}"), "E2b")
+    assert value(migration, "components.spiffeHelper.resources.limits.cpu") == "300m"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("off", False), ("yes", True), ("1e3", 1000.0), ("'off'", "off"), ("", None)]
 )

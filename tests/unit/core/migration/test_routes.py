@@ -192,3 +192,25 @@ def test_rules_of_the_wrong_type(rules: JSON) -> None:
     migration = migrated(era_objects("E4", runtime=INLINE.format(rules=json.dumps(rules))), "E4")
     assert [fault.reason for fault in migration.report.faults] == ["WrongType"]
     assert value(migration, "identity.clientRegistration.keycloak.realm") == "acme"
+
+
+@pytest.mark.parametrize(
+    ("glob", "host", "expected"),
+    [
+        ("*.a", "b.a", True),
+        ("*.a", "c.b.a", False),
+        ("**.a", "c.b.a", True),
+        ("**", "c.b.a", True),
+        ("*", "a.b", False),
+        ("a?.b", "ac.b", True),
+        ("a?.b", "a.b", False),
+        ("a**", "a", True),
+        ("***", "a.b", True),
+        ("a-*-z.b", "a--z.b", True),
+        (f"{'*a' * 30}b.x", f"{'a' * 63}.x", False),
+    ],
+    ids=str,
+)
+def test_what_a_glob_takes(glob: str, host: str, expected: bool) -> None:
+    """As the old processor's library had it; the last one would keep a regular expression busy for ever."""
+    assert Route(glob).matches(host) is expected
