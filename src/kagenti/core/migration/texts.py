@@ -3,6 +3,7 @@
 import functools
 import re
 import warnings
+from collections import deque
 from typing import Any, Final
 
 from ruamel.yaml import YAML
@@ -66,6 +67,8 @@ _TOKEN: Final = re.compile(
     r'\s*(?:(?P<comment>(?:#|//)[^\n]*|/\*.*?\*/)|"(?P<text>(?:[^"\\\n]|\\.)*)"|(?P<word>[A-Za-z_][\w.-]*)|(?P<number>-?\d+)|(?P<mark>[=\[\]{},]))',
     re.DOTALL,
 )
+Tokens = deque[tuple[str, str]]
+"""What of a text is still to be read: kind and text of each token."""
 _WORDS: Final = {"true": True, "false": False}
 
 
@@ -75,17 +78,20 @@ def read_hcl(text: str) -> dict[str, JSON]:
     found: dict[str, JSON] = {}
     try:
         while tokens:
-            kind, name = tokens.pop(0)
-            if kind not in ("word", "text") or tokens.pop(0) != ("mark", "="):
+            kind, name = tokens.popleft()
+            if kind not in ("word", "text") or tokens.popleft() != ("mark", "="):
                 raise Unreadable(f"not HCL: want key = value at {name!r}")
             found[name] = _value(tokens)
     except IndexError as problem:
         raise Unreadable("not HCL: it ends in the middle of a value") from problem
+    except RecursionError as problem:
+        raise Unreadable("not HCL: its lists and objects stand too deep in one another") from problem
     return found
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
-    tokens, at, end = [], 0, len(text.rstrip())
+def _tokens(text: str) -> Tokens:
+    tokens: Tokens = deque()
+    at, end = 0, len(text.rstrip())
     while at < end:
         found = _TOKEN.match(text, at)
         if found is None:
@@ -97,8 +103,8 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     return tokens
 
 
-def _value(tokens: list[tuple[str, str]]) -> JSON:
-    kind, written = tokens.pop(0)
+def _value(tokens: Tokens) -> JSON:
+    kind, written = tokens.popleft()
     if kind == "mark" and written == "[":
         return _items(tokens, "]", lambda: _value(tokens))
     if kind == "mark" and written == "{":
@@ -110,18 +116,18 @@ def _value(tokens: list[tuple[str, str]]) -> JSON:
     return _WORDS.get(written, written) if kind == "word" else written
 
 
-def _member(tokens: list[tuple[str, str]]) -> tuple[str, JSON]:
-    name = tokens.pop(0)[1]
-    if tokens.pop(0) != ("mark", "="):
+def _member(tokens: Tokens) -> tuple[str, JSON]:
+    name = tokens.popleft()[1]
+    if tokens.popleft() != ("mark", "="):
         raise Unreadable(f"not HCL: want key = value at {name!r}")
     return name, _value(tokens)
 
 
-def _items(tokens: list[tuple[str, str]], close: str, read: Any) -> list[JSON]:  # Any: a function of no arguments
+def _items(tokens: Tokens, close: str, read: Any) -> list[JSON]:  # Any: a function of no arguments
     items = []
     while tokens[0] != ("mark", close):
         items.append(read())
         if tokens[0] == ("mark", ","):
-            tokens.pop(0)
-    tokens.pop(0)
+            tokens.popleft()
+    tokens.popleft()
     return items

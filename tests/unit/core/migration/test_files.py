@@ -40,7 +40,9 @@ def test_hcl(text: str, expected: JSON) -> None:
     assert texts.read_hcl(text) == expected
 
 
-@pytest.mark.parametrize("text", ["a", "a =", "a = [", "a = {b}", "= 1", "a = %", "a {\n}", 'a = "x', "a = }"])
+@pytest.mark.parametrize(
+    "text", ["a", "a =", "a = [", "a = {b}", "= 1", "a = %", "a {\n}", 'a = "x', "a = }", "a = " + "[" * 9000]
+)
 def test_what_is_no_hcl(text: str) -> None:
     """Said, never a crash."""
     with pytest.raises(texts.Unreadable):
