@@ -19,8 +19,8 @@ FILES = {
     keys.RUNTIME: "`authbridge-runtime-config`",
 }
 INJECT = {
-    "forces": "`enabled` forces in, any other value opts out, without it the namespace label decides",
-    "required": "`enabled` is required",
+    "forces": "in a labelled namespace every labelled type, unless the label has another value than `enabled`",
+    "required": "`enabled` is required, in a labelled namespace",
     "optsOut": "`disabled` opts out; every labelled type in a labelled namespace is in",
 }
 REGISTRATION = {

@@ -15,42 +15,22 @@ import typer
 
 from kagenti import __version__, errors
 from kagenti.cli import migrate
+from kagenti.cli.choices import (
+    CLUSTER_DOMAIN,
+    RELEASE_NAMESPACE,
+    ClusterDomain,
+    Consistency,
+    Kubeconfig,
+    Mode,
+    Output,
+    ReleaseNamespace,
+    Target,
+)
 from kagenti.core.installation import Installation
 
 OK, FINDINGS, INPUT_ERROR, CLUSTER_ERROR, DEFECT = 0, 1, 2, 3, 70
 EXIT_CODES: Final = {errors.InputError: INPUT_ERROR, errors.ClusterError: CLUSTER_ERROR, errors.Defect: DEFECT}
 """Exit code of each branch of the error tree."""
-
-
-class Mode(StrEnum):
-    """What triggers injection."""
-
-    label = "label"
-    cr = "cr"
-    both = "both"
-
-
-class Target(StrEnum):
-    """What the webhook mutates."""
-
-    pods = "pods"
-    workloads = "workloads"
-
-
-class Consistency(StrEnum):
-    """Whether an index miss is asked about at the API server."""
-
-    strict = "strict"
-    cached = "cached"
-
-
-class Output(StrEnum):
-    """How a result is printed."""
-
-    table = "table"
-    json = "json"
-    yaml = "yaml"
-
 
 # A command lives for half a second, of which the default's collections take a tenth; the processes set their own.
 GC_THRESHOLDS: Final = (100_000, 50, 100)
@@ -65,7 +45,6 @@ app.add_typer(migrate.app, name="migrate")
 
 Files = Annotated[list[str], typer.Option("--filename", "-f", help="File, or - for standard input; repeatable.")]
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of objects that name none.")]
-Kubeconfig = Annotated[str, typer.Option(envvar="KUBECONFIG", help="Path of the kubeconfig.")]
 TriggerMode = Annotated[
     Mode, typer.Option("--mode", envvar="KAGENTI_TRIGGER_MODE", help="Trigger mode of the installation.")
 ]
@@ -77,15 +56,8 @@ Enrolled = Annotated[bool, typer.Option(help="Whether namespaces are enrolled of
 NamespaceSelector = Annotated[
     str, typer.Option(envvar="KAGENTI_NAMESPACE_SELECTOR", help="Which namespaces the cr entry covers.")
 ]
-ReleaseNamespace = Annotated[
-    str, typer.Option(envvar="KAGENTI_RELEASE_NAMESPACE", help="Namespace of the installation.")
-]
-ClusterDomain = Annotated[str, typer.Option(envvar="KAGENTI_CLUSTER_DOMAIN", help="DNS domain of the cluster.")]
 
-# The chart's own defaults.
 ENROLLED: Final = "kagenti.io/enrolled=true"
-RELEASE_NAMESPACE: Final = "kagenti-system"
-CLUSTER_DOMAIN: Final = "cluster.local"
 
 
 @app.command()

@@ -3,11 +3,12 @@
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import orjson
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase
 from ruamel.yaml.error import MarkedYAMLError
@@ -17,6 +18,7 @@ from kagenti.cli.scalars import quoted
 from kagenti.errors import ManifestError
 
 JSON = Any  # a raw manifest; ruamel's maps keep comments
+Result = TypeVar("Result")
 
 _UNFOLDED: Final = 1 << 24  # longer than any line: text that nobody changed is not folded anew
 # A list whose dashes stand further right than its key: the style that the document's author chose.
@@ -49,7 +51,19 @@ class Document:
 
 def read(files: Sequence[str]) -> list[Document]:
     """Returns the documents of these files; ``-`` is standard input. Raises ManifestError with file, line and what to do."""
-    return [document for file in files for document in _documents(file, _text(file))]
+    return [document for file in files for document in _documents(file, _text(file), _load)]
+
+
+def of_dump(files: Sequence[str], use: Callable[[list[Document]], Result]) -> Result:
+    """Returns what a function makes of the documents of these files, which nobody writes back: read many times faster than ``read``.
+
+    Where it raises ManifestError the files are read again, with the lines that the message then names.
+    """
+    texts = [(file, _text(file)) for file in files]
+    try:
+        return use([document for file, text in texts for document in _documents(file, text, _load_plain)])
+    except ManifestError:
+        return use([document for file, text in texts for document in _documents(file, text, _load)])
 
 
 def objects(document: Document) -> Iterator[tuple[tuple[str, ...], JSON]]:
@@ -89,10 +103,10 @@ def _text(file: str) -> str:
         raise ManifestError(f"{file}: cannot be read: {reason}; name another file") from problem
 
 
-def _documents(file: str, text: str) -> Iterator[Document]:
+def _documents(file: str, text: str, load: Callable[[str, int, str], JSON]) -> Iterator[Document]:
     name = "stdin" if file == "-" else file
     for line, part in _split(text):
-        content = _load(name, line, part)
+        content = load(name, line, part)
         found = Document(name, line, part, content)
         if content is not None and not isinstance(content, dict):
             kind = type(content).__name__
@@ -114,6 +128,20 @@ def _split(text: str) -> Iterator[tuple[int, str]]:
         else:
             lines.append(line)
     yield start, "".join(lines)
+
+
+def _load_plain(name: str, line: int, part: str) -> JSON:
+    if part.startswith("{"):
+        try:
+            return orjson.loads(part)
+        except orjson.JSONDecodeError:
+            pass  # YAML in flow style
+    import yaml  # PyYAML: libyaml where it is there, and YAML 1.1 as kubectl reads it
+
+    try:
+        return yaml.load(part, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  # a safe loader in either case
+    except Exception as problem:
+        raise ManifestError(f"{name}:{line}: not YAML; mend the file") from problem
 
 
 def _load(name: str, line: int, part: str) -> JSON:

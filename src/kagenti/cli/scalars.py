@@ -1,7 +1,9 @@
 """Texts that every YAML reader reads as texts: kubectl and helm read YAML 1.1, where off, y and 1:30 are something else."""
 
+import io
 from typing import Any, Final
 
+from ruamel.yaml import YAML
 from ruamel.yaml.resolver import implicit_resolvers
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
@@ -23,3 +25,14 @@ def unambiguous(node: JSON) -> JSON:
     if isinstance(node, list | tuple):
         return [unambiguous(item) for item in node]
     return quoted(node) if type(node) is str else node  # and no text whose style is chosen already
+
+
+def text(value: JSON) -> str:
+    """Returns plain data as one YAML document that kubectl reads alike."""
+    yaml, out = YAML(pure=True), io.StringIO()
+    yaml.width = _UNFOLDED
+    yaml.dump(unambiguous(value), out)
+    return out.getvalue()
+
+
+_UNFOLDED: Final = 1 << 24  # longer than any line: no value is folded

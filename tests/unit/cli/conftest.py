@@ -1,11 +1,13 @@
 """The command as a user runs it: arguments in, exit code and both outputs out."""
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from kagenti import cli
 from tests.unit.cli.api_server import Server, serving
@@ -20,12 +22,19 @@ class Done:
     err: str
 
 
+@functools.cache
+def command() -> Callable[[], None]:
+    """The command line as typer builds it anew for each call, which takes longer than many a command: built once here."""
+    return typer.main.get_command(cli.app)
+
+
 @pytest.fixture
 def kagenti(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """Runs ``kagenti`` with these arguments, through the function that turns errors into exit codes."""
 
     def run(*arguments: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["kagenti", *arguments])
+        monkeypatch.setattr(cli, "app", command())
         with pytest.raises(SystemExit) as ended:
             cli.main()
         told = capsys.readouterr()

@@ -45,15 +45,16 @@ def test_manifests_to_stdout_and_the_report_to_stderr(kagenti: Run, written: Wri
 
 
 def test_a_folder_and_a_report_in_each_form(kagenti: Run, written: Write, tmp_path: Path) -> None:
-    """Files in the order of application; the same facts as table, JSON and Markdown."""
+    """Files in the order of application; the same facts as table, JSON, YAML and Markdown."""
     folder = tmp_path / "out"
     words = ("migrate", "configmaps", "-f", dumped(written), "--output-dir", str(folder))
-    told = {form: kagenti(*words, "-o", form) for form in ("table", "json", "markdown")}
+    told = {form: kagenti(*words, "-o", form) for form in ("table", "json", "yaml", "markdown")}
     assert sorted(path.name for path in folder.iterdir()) == [
         "01-agentruntimeclusterconfig-default.yaml",
         "02-agentruntimeconfig-lab1-default.yaml",
     ]
     answer = json.loads(told["json"].out)
+    assert documents(told["yaml"].out) == [answer]
     assert answer["counts"]["carried"] == sum(one["verdict"] == "carried" for one in answer["keys"]) > 30
     for one in answer["keys"]:
         assert one["key"] in told["table"].out
@@ -283,22 +284,22 @@ def test_namespaces_one_by_one_where_the_cluster_may_not_be_listed(kagenti: Run,
 
 
 @pytest.mark.parametrize(
-    ("entries", "enrolled", "title", "code"),
+    ("entries", "enrolled", "step", "code"),
     [
-        ((), False, "Labels are cleaned", 1),
-        (("inject-label",), True, "Labels are cleaned", 1),
-        (("inject-label", "inject-cr"), False, "Labels are cleaned", 1),
-        (("inject-label", "inject-cr"), True, "Labels are cleaned", 0),
-        ((), False, "The old webhook goes", 1),
-        (("inject-label", "inject-cr"), True, "The old webhook goes", 0),
-        (("inject-cr",), True, "Trigger mode cr", 0),
-        ((), False, "AgentRuntimes", 0),
-        ((), False, "Namespaces are enrolled", 0),
-        ((), False, "Trigger mode both", 0),
+        ((), False, "labels", 1),
+        (("inject-label",), True, "labels", 1),
+        (("inject-label", "inject-cr"), False, "labels", 1),
+        (("inject-label", "inject-cr"), True, "labels", 0),
+        ((), False, "old-webhook", 1),
+        (("inject-label", "inject-cr"), True, "old-webhook", 0),
+        (("inject-cr",), True, "mode-cr", 0),
+        ((), False, "runtimes", 0),
+        ((), False, "enrolment", 0),
+        ((), False, "mode-both", 0),
     ],
 )
 def test_a_step_and_its_guard(
-    entries: tuple[str, ...], enrolled: bool, title: str, code: int, kagenti: Run, old: Cluster
+    entries: tuple[str, ...], enrolled: bool, step: str, code: int, kagenti: Run, old: Cluster
 ) -> None:
     """What would leave a pod bare is refused before anything is written."""
     if entries:
@@ -314,9 +315,7 @@ def test_a_step_and_its_guard(
             for name, kind in (("forecast", "Deployment"), ("ledger", "StatefulSet"))
         ]
         old.api.objects[f"{OURS}/namespaces/{PLACE}/agentruntimes"] = {"items": runtimes}
-    steps = json.loads(run_in(kagenti, old, "trigger", "--to", "cr", "-o", "json").out)
-    number = next(step["name"] for step in steps if step["title"] == title)
-    done = run_in(kagenti, old, "trigger", "--to", "cr", "--step", number)
+    done = run_in(kagenti, old, "trigger", "--to", "cr", "--step", step)
     assert done.code == code, done.err
     if code:
         assert old.written() == []
@@ -327,9 +326,7 @@ def test_a_patch_that_meets_another_version(kagenti: Run, old: Cluster) -> None:
     """Is said, with what to do: exit 1."""
     old.install("inject-label", "inject-cr")
     old.api.refused[f"/apis/apps/v1/namespaces/{PLACE}/statefulsets/ledger"] = 409
-    steps = json.loads(run_in(kagenti, old, "trigger", "--to", "label", "-o", "json").out)
-    number = next(step["name"] for step in steps if step["title"] == "Pod templates are labelled")
-    done = run_in(kagenti, old, "trigger", "--to", "label", "--step", number)
+    done = run_in(kagenti, old, "trigger", "--to", "label", "--step", "labels")
     assert done.code == 1
     assert "StatefulSet lab1/ledger: not patched" in done.err
     assert "run the step again" in done.err
@@ -410,6 +407,7 @@ def test_a_dump_that_is_no_dump(kagenti: Run, written: Write) -> None:
 
 
 DEFAULT = {"name": "x", "namespace": "lab1"}
+RULES = {"name": "x", "rules": [7]}
 BARE_TEMPLATE = {"template": {"spec": {"containers": 7}}}
 
 
@@ -423,6 +421,15 @@ BARE_TEMPLATE = {"template": {"spec": {"containers": 7}}}
         (
             {"kind": "MutatingWebhookConfiguration", "apiVersion": "v1", "metadata": {"name": "x"}, "webhooks": [7]},
             "webhooks",
+        ),
+        (
+            {
+                "kind": "MutatingWebhookConfiguration",
+                "apiVersion": "v1",
+                "metadata": {"name": "x"},
+                "webhooks": [RULES],
+            },
+            "rules[0]",
         ),
         ({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": DEFAULT, "spec": BARE_TEMPLATE}, "containers"),
     ],

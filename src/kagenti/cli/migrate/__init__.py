@@ -4,9 +4,19 @@ import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
+
+from kagenti.cli.choices import (
+    CLUSTER_DOMAIN,
+    RELEASE_NAMESPACE,
+    ClusterDomain,
+    Kubeconfig,
+    Mode,
+    ReleaseNamespace,
+    ReportForm,
+)
 
 app = typer.Typer(no_args_is_help=True, help=(
     "From ConfigMaps, labels and objects of older versions to kagenti's own. "
@@ -27,14 +37,6 @@ class Era(StrEnum):
     E5 = "E5"
 
 
-class Format(StrEnum):
-    """How a report is printed."""
-
-    table = "table"
-    json = "json"
-    markdown = "markdown"
-
-
 class Way(StrEnum):
     """Which trigger replaces the other."""
 
@@ -49,14 +51,6 @@ class Exchanger(StrEnum):
     Envoy = "Envoy"
 
 
-class Mode(StrEnum):
-    """What triggers injection."""
-
-    label = "label"
-    cr = "cr"
-    both = "both"
-
-
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Where the old installation is read: files, or a cluster and which of its namespaces."""
@@ -66,8 +60,8 @@ class Scope:
     kubeconfig: str
     era: str = ""
     trust_domain: str = ""
-    cluster_domain: str = "cluster.local"
-    release_namespace: str = "kagenti-system"
+    cluster_domain: str = CLUSTER_DOMAIN
+    release_namespace: str = RELEASE_NAMESPACE
     mode: str = ""
 
 
@@ -80,14 +74,9 @@ Namespaces = Annotated[
 AllNamespaces = Annotated[
     bool, typer.Option("--all-namespaces", "-A", help="Every agent namespace, which is the default.")
 ]
-Kubeconfig = Annotated[str, typer.Option(envvar="KUBECONFIG", help="Path of the kubeconfig.")]
 OfEra = Annotated[Era | None, typer.Option("--era", help="Era of the old webhook, where it cannot be seen.")]
 TrustDomain = Annotated[str, typer.Option(help="SPIRE's trust domain.")]
-ClusterDomain = Annotated[str, typer.Option(envvar="KAGENTI_CLUSTER_DOMAIN", help="DNS domain of the cluster.")]
-ReleaseNamespace = Annotated[
-    str, typer.Option(envvar="KAGENTI_RELEASE_NAMESPACE", help="Namespace of the installation.")
-]
-Report = Annotated[Format, typer.Option("--report", "-o", help="How the report is printed.")]
+Report = Annotated[ReportForm, typer.Option("--report", "-o", help="How the report is printed.")]
 Apply = Annotated[bool, typer.Option("--apply", help="Apply to the cluster.")]
 Replace = Annotated[bool, typer.Option(help="With --apply: take away what an earlier run set and this one does not.")]
 KeepInjecting = Annotated[
@@ -97,9 +86,6 @@ KeepInjecting = Annotated[
 InstalledMode = Annotated[
     Mode | None, typer.Option("--mode", help="Trigger mode of the installation, where none is installed yet.")
 ]
-
-CLUSTER_DOMAIN: Final = "cluster.local"
-RELEASE_NAMESPACE: Final = "kagenti-system"
 
 
 def _scope(
@@ -135,7 +121,7 @@ def configmaps(
     replace: Replace = False,  # noqa: FBT002  # a flag
     verify: Annotated[bool, typer.Option("--verify", help="Compare every workload before and after.")] = False,  # noqa: FBT002  # a flag
     output_dir: Annotated[Path | None, typer.Option(help="Write one file for each manifest there.")] = None,
-    report: Report = Format.table,
+    report: Report = ReportForm.table,
     era: OfEra = None,
     trust_domain: TrustDomain = "",
     token_exchange: Annotated[Exchanger, typer.Option(help="Who exchanges tokens from now on.")] = Exchanger.AuthBridge,
@@ -169,7 +155,7 @@ def trigger(
     filename: Files = None,
     step: Annotated[str, typer.Option(help="Carry out the step of this name; without it the runbook is printed.")] = "",
     output_dir: Annotated[Path | None, typer.Option(help="Write the manifests of its steps there, for GitOps.")] = None,
-    report: Report = Format.table,
+    report: Report = ReportForm.table,
     era: OfEra = None,
     mode: InstalledMode = None,
     cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
@@ -191,7 +177,7 @@ def labels(
     all_namespaces: AllNamespaces = False,  # noqa: FBT002  # a flag
     filename: Files = None,
     apply: Apply = False,  # noqa: FBT002  # a flag
-    report: Report = Format.table,
+    report: Report = ReportForm.table,
     era: OfEra = None,
     mode: InstalledMode = None,
     cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
@@ -215,7 +201,7 @@ def crs(
     apply: Apply = False,  # noqa: FBT002  # a flag
     partial: Annotated[bool, typer.Option(help="With --apply: apply although some objects could not be read.")] = False,  # noqa: FBT002  # a flag
     output_dir: Annotated[Path | None, typer.Option(help="Write one file for each manifest there.")] = None,
-    report: Report = Format.table,
+    report: Report = ReportForm.table,
     kubeconfig: Kubeconfig = "",
 ) -> None:
     """AgentRuntimes and AgentCards of the older API groups to kagenti's; legacy Agent objects are listed."""

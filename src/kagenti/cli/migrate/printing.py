@@ -1,11 +1,12 @@
-"""Reports as table, JSON and Markdown: entries, faults, findings, verification, runbook."""
+"""Reports as table, JSON, YAML and Markdown: entries, faults, findings, verification, runbook."""
 
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
+from kagenti.cli import scalars
 from kagenti.core.migration import patches, runbook
 from kagenti.core.migration.patches import WorkloadPatch
 from kagenti.core.migration.report import Report, counted
@@ -60,11 +61,20 @@ def _plain(value: JSON) -> JSON:
 
 
 def printed(answer: dict[str, JSON], form: str) -> str:
-    """Returns an answer in one of the three forms."""
-    if form == "json":
-        return orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n"
+    """Returns an answer in one of the four forms."""
+    if form in _DATA:
+        return _as_data(answer, form)
     lines = _markdown(answer) if form == "markdown" else _table(answer)
     return "\n".join(lines) + "\n"
+
+
+_DATA: Final = ("json", "yaml")
+
+
+def _as_data(found: JSON, form: str) -> str:
+    if form == "yaml":
+        return scalars.text(found)
+    return orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
 def _table(answer: dict[str, JSON]) -> Iterator[str]:
@@ -147,7 +157,7 @@ def _code(text: str) -> str:
 
 def steps(found: Sequence[Step], form: str) -> str:
     """Returns a runbook."""
-    if form == "json":
+    if form in _DATA:
         listed = [
             {
                 "step": number,
@@ -161,7 +171,7 @@ def steps(found: Sequence[Step], form: str) -> str:
             }
             for number, step in enumerate(found, 1)
         ]
-        return orjson.dumps(listed, option=orjson.OPT_INDENT_2).decode() + "\n"
+        return _as_data(listed, form)
     lines = []
     for number, step in enumerate(found, 1):
         head = (
@@ -182,8 +192,8 @@ def patch_data(patch: WorkloadPatch) -> dict[str, JSON]:
 
 def patch_lines(found: Sequence[WorkloadPatch], form: str) -> str:
     """Returns patches as commands with a comment each, or as data."""
-    if form == "json":
-        return orjson.dumps([patch_data(one) for one in found], option=orjson.OPT_INDENT_2).decode() + "\n"
+    if form in _DATA:
+        return _as_data([patch_data(one) for one in found], form)
     lines = []
     for one in found:
         words = shlex.join((*patches.command(one), orjson.dumps(one.operations).decode()))

@@ -1,6 +1,6 @@
 """The objects that a migration reads, from a dump or from a cluster; what may not be read becomes a fault, the rest is used."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from kagenti.cli.migrate.reader import WORKLOADS, Reader
 from kagenti.cli.named import Named
 from kagenti.core import workload
 from kagenti.core.admission.shape import fault_of_metadata
-from kagenti.core.migration import crs, eras
+from kagenti.core.migration import crs, eras, shapes
 from kagenti.core.migration.report import Report
 from kagenti.core.trigger import Mode
 from kagenti.kube.client import KubeClient
@@ -79,7 +79,10 @@ def gather(scope: Scope, report: Report) -> Gathered:
 
 def from_files(scope: Scope) -> Gathered:
     """Returns what a dump holds; raises ManifestError for a file that is no YAML, or an object of ours that is invalid."""
-    documents = manifests.unrolled(manifests.read(scope.files))
+    return manifests.of_dump(scope.files, lambda documents: _of_documents(manifests.unrolled(documents), scope))
+
+
+def _of_documents(documents: Sequence[Document], scope: Scope) -> Gathered:
     found = Gathered(holding=catalogue.from_documents(documents, namespace="default"))
     for document in documents:
         if document.content is not None:
@@ -98,11 +101,7 @@ def _check(document: Document) -> None:
     if not fault and not (content.get("metadata") or {}).get("name"):
         fault = "metadata.name: it is missing"
     if not fault and kind == "MutatingWebhookConfiguration":
-        hooks = content.get("webhooks") or []
-        whole = isinstance(hooks, list) and all(
-            isinstance(hook, dict) and isinstance(hook.get("name"), str) for hook in hooks
-        )
-        fault = "" if whole else "webhooks: it is not a list of named entries"
+        fault = shapes.fault_of_configuration(content)
     if fault:
         where, _, what = fault.partition(": ")
         raise errors.ManifestError(

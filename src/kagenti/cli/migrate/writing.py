@@ -1,17 +1,15 @@
 """What a migration writes: manifests by server-side apply, patches, files; nothing is deleted, and nobody's field is taken."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
-from ruamel.yaml import YAML
 
 from kagenti import errors
+from kagenti.cli import scalars
 from kagenti.cli.migrate.sources import Gathered, path_of
-from kagenti.cli.scalars import unambiguous
 from kagenti.core.migration import mapping
 from kagenti.core.migration.patches import WorkloadPatch
 from kagenti.kube.client import KubeClient
@@ -19,7 +17,6 @@ from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a manifest
 
-_UNFOLDED: Final = 1 << 24  # longer than any line: no value is folded
 _SHOWN: Final = 3  # paths that a line names
 MANAGER: Final = "kagenti-migrate"
 _PLURALS: Final = {
@@ -32,12 +29,7 @@ _PLURALS: Final = {
 
 def text(manifests: Sequence[JSON]) -> str:
     """Returns manifests as a YAML stream that kubectl reads alike."""
-    yaml, out = YAML(pure=True), io.StringIO()
-    yaml.width = _UNFOLDED
-    for manifest in manifests:
-        out.write("---\n")
-        yaml.dump(unambiguous(manifest), out)
-    return out.getvalue()
+    return "".join(f"---\n{scalars.text(manifest)}" for manifest in manifests)
 
 
 def write(folder: Path, manifests: Sequence[JSON]) -> list[str]:

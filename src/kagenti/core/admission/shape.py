@@ -125,15 +125,16 @@ _AT: Final = " - at `$"
 
 def fault_of_template(template: JSON, path: str) -> str:
     """Returns what is wrong with the types of a pod template, with its path; empty when nothing is."""
-    return _fault(template, _Template, path)
+    return fault_of(template, _Template, path)
 
 
 def fault_of_metadata(metadata: JSON, path: str) -> str:
     """Returns what is wrong with the types of an object's metadata, with its path; absent metadata is right."""
-    return "" if metadata is None else _fault(metadata, _Metadata, path)
+    return "" if metadata is None else fault_of(metadata, _Metadata, path)
 
 
-def _fault(value: JSON, shape: type[msgspec.Struct], path: str) -> str:
+def fault_of(value: JSON, shape: type[msgspec.Struct], path: str) -> str:
+    """Returns what is wrong with a value of a shape, with its path; empty when nothing is."""
     try:
         msgspec.convert(value, shape)
     except msgspec.ValidationError as error:

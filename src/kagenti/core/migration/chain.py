@@ -20,6 +20,23 @@ GATE_DEFAULTS: Final[Mapping[str, bool]] = {
     "skillDiscovery": False,
 }
 
+_FIRST: Final = (
+    "globalEnabled",
+    "envoyProxy",
+    "spiffeHelper",
+    "clientRegistration",
+    "injectTools",
+    "perWorkloadConfigResolution",
+)
+_COMBINING: Final = (*_FIRST, "combinedSidecar")
+_CONSOLIDATED: Final = ("globalEnabled", "envoyProxy", "injectTools", "perWorkloadConfigResolution", "skillDiscovery")
+_KNOWN: Final = {"E2b": _COMBINING, "E3": _COMBINING, "E4": _CONSOLIDATED, "E5": _CONSOLIDATED}
+
+
+def known_gates(era: Era) -> tuple[str, ...]:
+    """Returns the gates that an era's webhook had; it passed over others, also when it asked whether all are false (6.1, 6.3)."""
+    return _KNOWN.get(era.name, _FIRST)
+
 
 @dataclass(frozen=True, slots=True)
 class OldPod:
@@ -52,8 +69,8 @@ class Components:
 
 def gates_in_force(old: Old) -> Mapping[str, bool]:
     """Returns the gates as the old webhook used them: the file over the defaults, and all false counted as no file (6.1)."""
-    merged = {**GATE_DEFAULTS, **{name: value for name, value in old.gates.items() if name in GATE_DEFAULTS}}
-    return merged if any(merged.values()) else GATE_DEFAULTS
+    merged = {name: old.gates.get(name, GATE_DEFAULTS[name]) for name in known_gates(old.era)}
+    return {**GATE_DEFAULTS, **merged} if any(merged.values()) else GATE_DEFAULTS
 
 
 def all_false(old: Old) -> bool:
@@ -79,10 +96,11 @@ def selected(old: Old, pod: OldPod) -> bool:
 
 
 def _opted_in(era: Era, label: str | None, *, enabled: bool) -> bool:
+    """The API server called the webhook of every era for labelled namespaces only (6.7)."""
     if era.inject == "forces":
-        return label == "enabled" if label is not None else enabled
+        return enabled and label in (None, "enabled")
     if era.inject == "required":
-        return label == "enabled"
+        return enabled and label == "enabled"
     return enabled and label != "disabled"
 
 
@@ -96,8 +114,9 @@ def components(old: Old, pod: OldPod) -> Components:
 
     if era.consolidated:
         runtime = _runtime(old, pod)
-        spire = runtime is not None and runtime.spire
-        return Components(wanted("envoyProxy", "envoy-proxy-inject"), spire, registers=True, combined=True)
+        if not wanted("envoyProxy", "envoy-proxy-inject"):
+            return Components(combined=True)  # the one container is this one: nothing is left to inject
+        return Components(envoy=True, spire=runtime is not None and runtime.spire, registers=True, combined=True)
     spire = wanted("spiffeHelper", "spiffe-helper-inject")
     if era.spire_by_label:
         spire = spire and labels.get(era.label("spire")) == "enabled"

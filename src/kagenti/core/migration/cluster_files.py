@@ -3,31 +3,28 @@
 What the old webhook refused as a whole was never in force, so nothing of it is carried (reference 6.1, 6.2).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from kagenti.core.migration import reasons, texts
+from kagenti.core.migration import platform_checks, reasons, texts
 from kagenti.core.migration.eras import Era
-from kagenti.core.migration.keys import GATES, PLATFORM
+from kagenti.core.migration.keys import GATES, PLATFORM, Key
 from kagenti.core.migration.report import Report, quoted
 
 JSON = Any  # a raw ConfigMap, or a value in it
 
-_LOWEST, _HIGHEST = 1024, 65535
-_PORTS: Final = ("proxy.port", "proxy.inboundProxyPort", "proxy.adminPort", "proxy.transparentPort")
-_TEXTS: Final = ("images.", "spiffe.", "tokenExchange.tokenUrl", "tokenExchange.defaultAudience", "proxy.iptablesCmd")
-_WHOLE: Final = ("resources", "ibac", "tokenExchange.defaultScopes")  # read below this level by others, or not at all
-_POLICIES: Final = ("Always", "IfNotPresent", "Never")
+_WHOLE: Final = ("ibac", "tokenExchange.defaultScopes")  # read below this level by nobody
+_EMPTY: Final = Key("ignored", why="an empty value left what was compiled in")
 
 
 def gates(objects: Mapping[tuple[str, str], JSON], era: Era, report: Report) -> tuple[Mapping[str, bool], str]:
     """Returns gate → value as written, and the place; empty where there is no readable file."""
     place, found = _file(objects, era, era.gates, GATES, report)
     for name, value in found.items():
-        if not isinstance(value, bool):
+        if value is not None and not isinstance(value, bool):
             report.fault(reasons.WRONG_TYPE, place, f"{name} is {quoted(value)}, want true or false", name)
             return {}, place
-    return {str(name): value for name, value in found.items()}, place
+    return _without_empty({str(name): value for name, value in found.items()}, place, report), place
 
 
 def platform(objects: Mapping[tuple[str, str], JSON], era: Era, report: Report) -> tuple[Mapping[str, JSON], str]:
@@ -35,11 +32,20 @@ def platform(objects: Mapping[tuple[str, str], JSON], era: Era, report: Report) 
     place, found = _file(objects, era, era.platform, PLATFORM, report)
     flat = dict(_leaves(found))
     for path, value in flat.items():
-        fault = _fault(path, value)
+        fault = platform_checks.fault_of(path, value, era)
         if fault:
-            report.fault(fault[0], place, f"{path} is {quoted(value)}, want {fault[1]}", path)
+            report.fault(
+                fault[0], place, f"{path} is {quoted(value)}, want {fault[1]}; the old webhook refused the file", path
+            )
             return {}, place
-    return flat, place
+    return _without_empty(flat, place, report), place
+
+
+def _without_empty(found: Mapping[str, JSON], place: str, report: Report) -> dict[str, JSON]:
+    """Returns what is written; Go leaves a field as it is for a key without a value."""
+    for name in (name for name, value in found.items() if value is None):
+        report.take(place, name, _EMPTY)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def data_of(found: JSON, place: str, report: Report) -> dict[str, str]:
@@ -84,32 +90,7 @@ def _file(
 def _leaves(node: Mapping[str, JSON], above: str = "") -> Iterator[tuple[str, JSON]]:
     for key, value in node.items():
         path = f"{above}{key}"
-        if isinstance(value, Mapping) and value and above != "resources." and path not in _WHOLE[1:]:
+        if isinstance(value, Mapping) and above != "resources." and path not in _WHOLE:
             yield from _leaves(value, f"{path}.")
         else:
             yield path, value
-
-
-Check = Callable[[JSON], bool]
-
-
-def _fault(path: str, value: JSON) -> tuple[str, str] | None:
-    """Returns a reason and what was wanted, for a value that made the old webhook refuse the file."""
-    if path in _PORTS or path == "proxy.uid":
-        if type(value) is not int:
-            return reasons.WRONG_TYPE, "a whole number; the old webhook refused the file"
-        if path in _PORTS and not _LOWEST <= value <= _HIGHEST:
-            return reasons.OLD_REFUSED, f"{_LOWEST} to {_HIGHEST}; the old webhook refused the file"
-    elif path.startswith("sidecars."):
-        if not isinstance(value, bool):
-            return reasons.WRONG_TYPE, "true or false; the old webhook refused the file"
-    elif path.startswith("resources.") and value is not None and not isinstance(value, Mapping):
-        return reasons.WRONG_TYPE, "requests and limits; the old webhook refused the file"
-    elif path.startswith(_TEXTS):
-        if not isinstance(value, str):
-            return reasons.WRONG_TYPE, "a text; the old webhook refused the file"
-        if path.startswith("images.") and path != "images.pullPolicy" and not value:
-            return reasons.OLD_REFUSED, "an image; the old webhook refused the file"
-        if path == "images.pullPolicy" and value not in _POLICIES:
-            return reasons.WRONG_TYPE, f"one of {', '.join(_POLICIES)}"
-    return None

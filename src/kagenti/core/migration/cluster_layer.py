@@ -6,9 +6,9 @@ from typing import Any, Final, Literal
 
 from kagenti.core.migration import chain, images, model, reasons
 from kagenti.core.migration.installation import Old
-from kagenti.core.migration.keys import GATES, INTERCEPTION, PLATFORM, Key, key
-from kagenti.core.migration.layer_spec import LayerSpec
-from kagenti.core.migration.report import Report, quoted
+from kagenti.core.migration.keys import GATES, INTERCEPTION, PLATFORM, UNKNOWN, Key, key
+from kagenti.core.migration.layer_spec import LayerSpec, fault_of
+from kagenti.core.migration.report import Report, credentials, quoted
 from kagenti_api.v1alpha1.built_in import BUILT_IN
 
 JSON = Any  # a value of an old file
@@ -60,6 +60,8 @@ def _gates(old: Old, choices: Choices, spec: LayerSpec) -> None:
             spec.carry(key(GATES, name).to, value, place, name, key(GATES, name))
         if name not in chain.GATE_DEFAULTS:
             spec.report.warn(reasons.UNKNOWN_KEY, place, f"{name} is not a gate of any era: it had no effect", name)
+    if old.era.consolidated and not old.gates.get("envoyProxy", True) and not kept:
+        spec.values["injection.enabled"] = False
     if old.era.tools_by_gate:
         _types(old, place, spec, kept=kept)
 
@@ -71,8 +73,12 @@ def _left_behind(name: str, value: bool, old: Old, *, kept: bool) -> Key | None:
         return row
     if kept and not value:
         return Key("ignored", why="all gates are false, which had no effect; kept so as asked")
-    if old.era.consolidated and name in ("spiffeHelper", "clientRegistration"):
+    if name not in chain.known_gates(old.era):
         return Key("ignored", why=f"without effect in {old.era.name}")
+    if name == "clientRegistration" and not value and old.era.registration == "operator":
+        return Key("ignored", why="the operator registered every client, whatever the gate said; here the sidecar does")
+    if name == "envoyProxy" and not value and old.era.consolidated:
+        return Key("derived", "injection.enabled", "the one container was this one: nothing was injected")
     if name == "combinedSidecar" and not value:
         return Key("ignored", why="one container for each component is the only way")
     return None if row.verdict == "carried" or name == "injectTools" else row
@@ -105,9 +111,7 @@ def _platform(path: str, value: JSON, old: Old, choices: Choices, spec: LayerSpe
     if head == "images" and rest != "pullPolicy":
         _image(rest, str(value), place, old, choices, spec)
     elif path == "images.pullPolicy":
-        for component in COMPONENTS:
-            spec.values[f"components.{component}.imagePullPolicy"] = value
-        spec.report.take(place, path, row)
+        _pull_policy(value, place, spec, row)
     elif path in _PORTS:
         spec.carry(_PORTS[path], value, place, path, row)
     elif head == "resources" and rest in COMPONENTS:
@@ -121,14 +125,36 @@ def _platform(path: str, value: JSON, old: Old, choices: Choices, spec: LayerSpe
         spec.carry(f"components.{rest}", value, place, path, Key("carried", why="in this era the lowest layer"))
     else:
         spec.report.take(place, path, row)
-        if row.why == "the old webhook did not know this key either":
-            spec.report.warn(reasons.UNKNOWN_KEY, place, f"{path} is not a key of any era: it had no effect", path)
+        _unknown(path, row, place, spec)
+    for name in credentials({path: value}):
+        spec.report.warn(reasons.PLAIN_CREDENTIAL, place, f"{name}: {_PLAIN}", name)
+
+
+_PLAIN: Final = "a credential in plain text, which is not carried: put it into a Secret, then delete the key"
+
+
+def _unknown(path: str, row: Key, place: str, spec: LayerSpec) -> None:
+    if row is UNKNOWN:
+        spec.report.warn(reasons.UNKNOWN_KEY, place, f"{path} is not a key of any era: it had no effect", path)
+
+
+def _pull_policy(value: JSON, place: str, spec: LayerSpec, row: Key) -> None:
+    """One value became one for each component; one that Kubernetes does not know was not checked, and its pods were refused."""
+    paths = [f"components.{component}.imagePullPolicy" for component in COMPONENTS]
+    fault = fault_of(paths[0], value)
+    if fault:
+        spec.report.impossible(place, "images.pullPolicy", f"it cannot be {quoted(value)}: {fault}")
+        spec.lost |= dict.fromkeys(paths, reasons.NOT_CARRIED)
+    else:
+        spec.values |= dict.fromkeys(paths, value)
+        spec.report.take(place, "images.pullPolicy", row)
 
 
 def _image(component: str, image: str, place: str, old: Old, choices: Choices, spec: LayerSpec) -> None:
     path, name = f"components.{component}.image", f"images.{component}"
     row = key(PLATFORM, name)
-    fault = images.fault_of(image)
+    _unknown(name, row, place, spec)
+    fault = images.fault_of(image) if image and row is not UNKNOWN else None
     if fault:
         spec.report.warn(fault[0], place, f"{name}: {fault[1]}", name)
     if component not in COMPONENTS or row.verdict != "carried":

@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from kagenti.core import workload
+from kagenti.core.migration import reasons
 from kagenti.core.migration.keys import Key
 from kagenti.core.migration.layer_spec import fault_of
 from kagenti.core.migration.report import Report, quoted
@@ -55,11 +58,12 @@ Selectors = Mapping[WorkloadRef, Mapping[str, str]]
 
 def migrate(objects: Iterable[JSON], selectors: Selectors, report: Report) -> list[JSON]:
     """Returns our objects for those of an older group; every field is noted, legacy Agents are only noted."""
-    made = []
+    made: list[JSON] = []
     for found in objects:
         place = name_of(found)
-        if found.get("kind") == "Agent":
-            report.impossible(place, "Agent", "write a Deployment and an AgentRuntime; delete the Agent when that runs")
+        kind = str(found.get("kind"))
+        if kind not in ("AgentRuntime", "AgentCard"):
+            report.impossible(place, kind, _LISTED.get(kind, "kagenti has no kind with its meaning"))
             continue
         spec = found.get("spec") if isinstance(found.get("spec"), Mapping) else {}
         body = (
@@ -67,11 +71,39 @@ def migrate(objects: Iterable[JSON], selectors: Selectors, report: Report) -> li
         )
         manifest = {**_head(found), "spec": body}
         fault = _fault(manifest)
+        if not fault and names_of(manifest) in map(names_of, made):
+            fault = f"an object of another group became {' '.join(names_of(manifest))} already"
         if fault:
-            report.fault("InvalidResult", place, f"{fault}; write it by hand")
+            report.fault(reasons.INVALID_RESULT, place, f"{fault}; write it by hand")
         else:
             made.append(manifest)
+    _same_targets(made, report)
     return made
+
+
+_LISTED: Final = {"Agent": "write a Deployment and an AgentRuntime; delete the Agent when that runs"}
+
+
+def names_of(manifest: JSON) -> tuple[str, str]:
+    """Returns kind and, for people, namespace and name of one of our objects."""
+    metadata = manifest["metadata"]
+    return manifest["kind"], f"{metadata.get('namespace') or 'default'}/{metadata['name']}"
+
+
+def _same_targets(made: Sequence[JSON], report: Report) -> None:
+    """Says of AgentRuntimes that they share a target: the old webhook took the first it found (8.4), kagenti takes the oldest."""
+    sharing: dict[tuple[str, str], list[str]] = {}
+    for manifest in (one for one in made if one["kind"] == "AgentRuntime"):
+        target = manifest["spec"]["targetRef"]
+        place = str(manifest["metadata"].get("namespace") or "default")
+        reference = WorkloadRef(
+            group_of(str(target.get("apiVersion"))), str(target.get("kind")), place, str(target.get("name"))
+        )
+        sharing.setdefault((place, str(reference)), []).append(manifest["metadata"]["name"])
+    for (place, target), names in sharing.items():
+        if len(names) > 1:
+            message = f"{', '.join(sorted(names))} target {target}: apply one of them"
+            report.warn(reasons.SAME_TARGET, f"AgentRuntimes of namespace {place}", message, "spec.targetRef")
 
 
 def name_of(found: JSON) -> str:
@@ -90,8 +122,9 @@ def _fault(manifest: JSON) -> str:
     model = AgentRuntimeSpec if manifest["kind"] == "AgentRuntime" else AgentCardSpec
     try:
         model.model_validate(manifest["spec"])
-    except ValueError as problem:
-        return f"it would be refused: {str(problem).splitlines()[-2].strip() if len(str(problem).splitlines()) > 1 else problem}"
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        return f"{'.'.join(map(str, ('spec', *first['loc'])))} would be refused: {first['msg']}"
     return next((finding.message for finding in check_object(manifest)), "")
 
 

@@ -23,6 +23,7 @@ class Era:
     ``gates`` and ``platform`` name its two ConfigMaps, empty where it had none. ``spire_by_label``: SPIRE only with
     ``kagenti.io/spire: enabled``. ``sidecars_matter``: ``sidecars.*.enabled`` was still the lowest layer. ``consolidated``:
     one container of the proxy images in place of four. ``tools_by_gate``: a tool needed the gate ``injectTools``.
+    ``reads_environments``: the ConfigMap of that name beside authbridge-config.
     ``by_replica_set``: a Deployment's pods were called by their ReplicaSet. ``prefix`` is that of its labels.
     """
 
@@ -41,6 +42,7 @@ class Era:
     consolidated: bool = False
     by_replica_set: bool = False
     tools_by_gate: bool = True
+    reads_environments: bool = False
     configuration: str = "kagenti-webhook-authbridge-mutating-webhook-configuration"
 
     def label(self, name: str) -> str:
@@ -49,7 +51,13 @@ class Era:
 
 
 _WEBHOOK: Final = "kagenti-webhook-system"
-_E1: Final = {"namespace": _WEBHOOK, "target": "workloads", "registration": "optsOut", "tools_by_gate": False}
+_E1: Final = {
+    "namespace": _WEBHOOK,
+    "target": "workloads",
+    "registration": "optsOut",
+    "tools_by_gate": False,
+    "reads_environments": True,
+}
 _E2: Final = {
     "namespace": _WEBHOOK,
     "target": "pods",
@@ -73,7 +81,7 @@ ERAS: Final[Mapping[str, Era]] = {
         Era("E1a", "up to v0.4.0-alpha.3", inject="forces", spire_by_label=True, sidecars_matter=True, **_E1),  # type: ignore[arg-type]  # rows share cells
         Era("E1b", "v0.4.0-alpha.4 and .5", inject="forces", sidecars_matter=True, **_E1),  # type: ignore[arg-type]  # as above
         Era("E1c", "v0.4.0-alpha.6 (the design)", inject="required", **_E1),  # type: ignore[arg-type]  # as above
-        Era("E2a", "v0.4.0-alpha.7 to .9", registration="optsOut", **_E2),  # type: ignore[arg-type]  # as above
+        Era("E2a", "v0.4.0-alpha.7 to .9", registration="optsOut", reads_environments=True, **_E2),  # type: ignore[arg-type]  # as above
         Era("E2b", "v0.4.0-alpha.10 to .13", registration="optsIn", **_E2),  # type: ignore[arg-type]  # as above
         Era("E3", "operator, v0.5.0 images", **_E3),  # type: ignore[arg-type]  # as above
         Era("E4", "operator, v0.6.0 images", consolidated=True, **_E3),  # type: ignore[arg-type]  # as above
@@ -141,7 +149,7 @@ def _of_pair(namespace: str, text: str, *, runtime: bool) -> Detected:
     if namespace == "rossoctl-system":
         return Detected(ERAS["E5"], "the maps are in rossoctl-system")
     if namespace == "kagenti-system":
-        sign = next((word for word in ("authbridgeLite", "transparentPort", "skillDiscovery") if word in text), "")
+        sign = next((word for word in _CONSOLIDATED if word in text), "")
         sign = sign or ("authbridge-runtime-config" if runtime else "")
         if sign:
             return Detected(ERAS["E4"], f"the maps are in kagenti-system, and there is {sign}")
@@ -152,7 +160,11 @@ def _of_pair(namespace: str, text: str, *, runtime: bool) -> Detected:
     return Detected(ERAS["E2a"], f"the maps are in {_WEBHOOK}, and name nothing of v0.4.0-alpha.10 or later")
 
 
-_LATE: Final = (*(f"v0.4.0-alpha.{number}" for number in (10, 11, 12, 13)), "v0.5.0", "authbridge:")
+_CONSOLIDATED: Final = (
+    *("authbridgeLite", "transparentPort", "skillDiscovery", "iptablesCmd", "allowedEgressEnforcement"),
+    *("v0.6.0", "v0.7.0"),
+)
+_LATE: Final = (*(f"v0.4.0-alpha.{number}" for number in (10, 11, 12, 13)), "v0.5.0", "authbridge:", "combinedSidecar")
 
 
 def _without_maps(configurations: Iterable[JSON]) -> Detected:

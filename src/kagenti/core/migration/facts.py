@@ -56,6 +56,14 @@ class Facts:
         return str(self.old.platform.get(f"images.{component}") or images.COMPILED[component])
 
     @property
+    def has_client(self) -> bool:
+        """Whether anybody registered a client, without which the processor passed every call on unchanged (3.4, 4.3)."""
+        era = self.old.era
+        if era.registration != "operator" or era.consolidated:
+            return self.parts.registers
+        return self.parts.registers or self.pod.labels.get(era.label("client-registration-inject")) != "true"
+
+    @property
     def processor(self) -> images.Processor:
         """What the processor of the image in use did with its environment."""
         if self.old.era.consolidated:

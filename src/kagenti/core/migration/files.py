@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kagenti.core.migration import keys, reasons, texts
+from kagenti.core.migration import keys, reasons, shapes, texts
 from kagenti.core.migration.keys import HELPER, RUNTIME
-from kagenti.core.migration.report import Report, quoted
+from kagenti.core.migration.report import Report, credentials, quoted
 
 JSON = Any  # a value of an old file
 
@@ -34,9 +34,11 @@ def helper(place: str, text: str, *, report: Report) -> str:
             report.take(place, name, keys.key(HELPER, name))
     if "jwt_svids" not in found:
         return ""
-    wanted = (
-        [entry for entry in found["jwt_svids"] if isinstance(entry, Mapping)] if _is_list(found["jwt_svids"]) else []
-    )
+    wanted = found["jwt_svids"]
+    if not _is_list(wanted) or not all(isinstance(entry, Mapping) for entry in wanted):
+        message = f"helper.conf: jwt_svids is {quoted(wanted)}, want a list of objects; mend it"
+        report.fault(reasons.WRONG_TYPE, place, message, "jwt_svids")
+        return ""
     ours = [entry for entry in wanted if str(entry.get("jwt_svid_file_name", "")).endswith(_TOKEN_FILE)]
     audience = ours[0].get("jwt_audience") if ours else None
     if not isinstance(audience, str) or not audience:
@@ -73,10 +75,9 @@ def envoy(place: str, text: str, *, report: Report, used: bool) -> EnvoyFile | N
     """Returns the facts of envoy.yaml, None without a readable one; everything that is not stock is said to be left behind."""
     unused = "" if used else "the binaries of this era rendered their own"
     found = _mapping(place, text, "envoy.yaml", unused, report)
-    if found is None:
+    if found is None or _refused(place, shapes.fault_of_envoy(found), report):
         return None
-    resources = found.get("static_resources")
-    resources = resources if isinstance(resources, Mapping) else {}
+    resources = found.get("static_resources") or {}
     for name in ("admin", "listeners", "clusters", "http_filters"):
         report.take(place, name, keys.key(keys.ENVOY, name))
     for name in (name for name in found if name not in ("admin", "static_resources")):
@@ -87,6 +88,13 @@ def envoy(place: str, text: str, *, report: Report, used: bool) -> EnvoyFile | N
         message = f"{', '.join(custom)} of envoy.yaml are not carried: express them by settings, or leave them out"
         report.warn(reasons.ENVOY_CUSTOM, place, message, "envoy.yaml")
     return EnvoyFile(inbound_marked=any(DIRECTION in script for script in _scripts(resources)))
+
+
+def _refused(place: str, fault: str, report: Report) -> bool:
+    """Notes a file of wrong types; returns whether it is one."""
+    if fault:
+        report.fault(reasons.WRONG_TYPE, place, f"{fault}; mend it", fault.partition(":")[0])
+    return bool(fault)
 
 
 def _mapping(place: str, text: str, name: str, unused: str, report: Report) -> Mapping[str, JSON] | None:
@@ -161,6 +169,7 @@ class RuntimeFile:
     place: str = ""
 
 
+_PLAIN: Final = "a credential in plain text, which is not carried: put it into a Secret, then delete the key"
 _PLUGINS: Final = {"inbound": "jwt-validation", "outbound": "token-exchange"}
 _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "jwt-validation.bypass_paths": list,
@@ -174,11 +183,13 @@ _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
 def runtime(place: str, text: str, *, report: Report, used: bool) -> RuntimeFile | None:
     """Returns the settings of config.yaml, None without a readable one; keys without a counterpart are noted."""
     found = _mapping(place, text, "config.yaml", "" if used else "the webhook of this era did not read it", report)
-    if found is None:
+    if found is None or _refused(place, shapes.fault_of_runtime(found), report):
         return None
     for name in found:
         if name != "pipeline":
             report.take(place, str(name), keys.key(RUNTIME, str(name)))
+    for name in credentials(found):
+        report.warn(reasons.PLAIN_CREDENTIAL, place, f"{name}: {_PLAIN}", name)
     values: dict[str, JSON] = {}
     for plugin, name, value in _plugin_fields(found, place, report):
         wanted = _TYPES.get(f"{plugin}.{name}", str)
@@ -192,15 +203,15 @@ def runtime(place: str, text: str, *, report: Report, used: bool) -> RuntimeFile
 
 
 def _plugin_fields(found: Mapping[str, JSON], place: str, report: Report) -> Iterator[tuple[str, str, JSON]]:
-    pipeline = found.get("pipeline")
+    pipeline = found.get("pipeline") or {}
+    for direction in (name for name in pipeline if name not in _PLUGINS):
+        report.take(place, f"pipeline.{direction}", keys.UNKNOWN)
     for direction, known in _PLUGINS.items():
-        part = pipeline.get(direction) if isinstance(pipeline, Mapping) else None
-        plugins = part.get("plugins") if isinstance(part, Mapping) else None
-        for entry in _listed(plugins):
+        for entry in (pipeline.get(direction) or {}).get("plugins") or ():
             name = entry.get("name") if isinstance(entry, Mapping) else entry
             if name != known:
                 report.impossible(place, f"pipeline.{direction}.plugins[{name}]", keys.key(RUNTIME, "plugin").why)
                 continue
             config = entry.get("config") if isinstance(entry, Mapping) else None
-            for key, value in (config if isinstance(config, Mapping) else {}).items():
+            for key, value in (config or {}).items():
                 yield known, str(key), value

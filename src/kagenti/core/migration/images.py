@@ -69,6 +69,18 @@ PUBLISHED: Final = {
 """Image → range of tags of the release workflow (section 0.4)."""
 
 
+_GAPS: Final = (("v0.4.0-alpha.13", "v0.5.0-alpha.1"), ("v0.5.0-rc.3", "v0.6.0-alpha.1"))
+"""Between these releases there was none (section 0.4)."""
+_MAIN: Final = re.compile(r"main-[0-9a-f]{7}")
+_MOVING: Final = ("", "latest", "nightly")
+
+
+def _released(version: Version, known: Published) -> bool:
+    if version < _at(known.first) or (known.last and version > _at(known.last)):
+        return False
+    return not any(_at(before) < version < _at(after) for before, after in _GAPS)
+
+
 def fault_of(image: str) -> tuple[str, str] | None:
     """Returns a reason code and a clause for an image that should not be trusted as it stands; None for a good one."""
     repository, tag = split(image)
@@ -76,22 +88,22 @@ def fault_of(image: str) -> tuple[str, str] | None:
     if "@" in image:
         return None
     known = PUBLISHED.get(name) if repository.startswith(PREFIXES) else None
-    if tag in ("", "latest"):
+    if tag in _MOVING:
         if known is not None and known.last:
             return (
                 reasons.FROZEN_TAG,
-                f"{name}:latest is frozen at its last build, {known.last}: pin that tag, or a later default",
+                f"{name}:{tag or 'latest'} is frozen at its last build, {known.last}: pin that tag, or a later default",
             )
         meant = "; authbridge:latest changed its meaning in May 2026" if name == "authbridge" else ""
         return reasons.LATEST_TAG, f"{image!r} can change under running agents{meant}: pin a tag or a digest"
-    version = version_of(tag)
-    if known is None or version is None:
+    if known is None or _MAIN.fullmatch(tag):
         return None
-    if version < _at(known.first) or (known.last and version > _at(known.last)):
+    version = version_of(tag)
+    if version is None or not _released(version, known):
         until = f" to {known.last}" if known.last else " on"
         return (
             reasons.UNPUBLISHED_TAG,
-            f"{name}:{tag} was never published ({known.first}{until}): choose a tag of that range",
+            f"{name}:{tag} was never published ({known.first}{until}): choose a released tag of that range",
         )
     return None
 

@@ -21,11 +21,13 @@ Objects = Mapping[tuple[str, str], JSON]
 class OldNamespace:
     """The objects of one agent namespace. ``config`` is authbridge-config over environments, ``places`` who gave each key.
 
-    ``jwt_audience`` is helper.conf's. ``present`` are the names of the ConfigMaps that are there, readable or not.
+    ``unread`` are ConfigMap and key of what another map said, or nobody read. ``jwt_audience`` is helper.conf's. ``present`` are
+    the names of the ConfigMaps that are there, readable or not.
     """
 
     name: str
     enabled: bool = False
+    unread: tuple[tuple[str, str], ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
@@ -75,7 +77,8 @@ def read(
         trust_domain: SPIRE's trust domain, where known.
     """
     objects = {
-        (str(found["metadata"].get("namespace")), str(found["metadata"].get("name"))): found for found in config_maps
+        (str(found["metadata"].get("namespace") or "default"), str(found["metadata"].get("name"))): found
+        for found in config_maps
     }
     gates, gates_place = cluster_files.gates(objects, era, report)
     platform, platform_place = cluster_files.platform(objects, era, report)
@@ -84,7 +87,7 @@ def read(
     names = {place for place, name in objects if name in eras.NAMESPACE_MAPS}
     names |= {name for name, own in labels.items() if own.get(era.namespace_label) == "true"}
     read_in = {
-        name: _namespace(name, objects, labels.get(name) or {}, era, report)
+        name: _namespace(name, objects, labels.get(name), era, report)
         for name in sorted(names)
         if not only or name in only
     }
@@ -104,42 +107,68 @@ def _other_pairs(objects: Objects, era: Era, report: Report) -> None:
                 )
 
 
-def _namespace(name: str, objects: Objects, labels: Mapping[str, str], era: Era, report: Report) -> OldNamespace:
+def _namespace(name: str, objects: Objects, labels: Mapping[str, str] | None, era: Era, report: Report) -> OldNamespace:
     present = frozenset(found for found in eras.NAMESPACE_MAPS if (name, found) in objects)
-    config, places = _config(name, objects, present, era, report)
+    config, places, unread = _config(name, objects, era, report)
+    if labels is None:
+        message = f"it was not read: taken for one with the label {era.namespace_label}: true"
+        report.warn(reasons.MISSING_OBJECT, f"Namespace {name}", message)
+        labels = {era.namespace_label: "true"}
     for missing, what in _missing(present, era):
         report.warn(reasons.MISSING_OBJECT, f"ConfigMap {name}/{missing}", f"it is not there: {what}")
+
+    runtime_at = f"ConfigMap {name}/authbridge-runtime-config"
 
     def text(which: str, key: str) -> tuple[str, str]:
         place = f"ConfigMap {name}/{which}"
         return place, cluster_files.data_of(objects.get((name, which)), place, report).get(key, "")
 
+    runtime = files.runtime(*text("authbridge-runtime-config", "config.yaml"), report=report, used=era.consolidated)
+    rules = (runtime.values.get("token-exchange.routes") or {}).get("rules") if runtime is not None else None
     return OldNamespace(
         name=name,
         enabled=labels.get(era.namespace_label) == "true",
         config=config,
         places=places,
-        routes=routes.parse(*text("authproxy-routes", "routes.yaml"), era=era, report=report),
+        unread=unread,
+        routes=(
+            *routes.inline(runtime_at, rules or [], era=era, report=report),
+            *routes.parse(*text("authproxy-routes", "routes.yaml"), era=era, report=report),
+        ),
         jwt_audience=files.helper(*text("spiffe-helper-config", "helper.conf"), report=report),
         envoy=files.envoy(*text("envoy-config", "envoy.yaml"), report=report, used=not era.consolidated),
-        runtime=files.runtime(*text("authbridge-runtime-config", "config.yaml"), report=report, used=era.consolidated),
+        runtime=runtime,
         present=present,
     )
 
 
+_REGISTRATION_KEYS: Final = ("KEYCLOAK_URL", "KEYCLOAK_REALM", "PLATFORM_CLIENT_IDS")
+
+
 def _config(
-    name: str, objects: Objects, present: frozenset[str], era: Era, report: Report
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Returns authbridge-config over environments, which counted in the first eras, and who gave each key."""
+    name: str, objects: Objects, era: Era, report: Report
+) -> tuple[dict[str, str], dict[str, str], tuple[tuple[str, str], ...]]:
+    """Returns authbridge-config with environments beside it, who gave each key, and the keys that did not count.
+
+    In E1 the registration read environments and the processor authbridge-config; later environments counts where the other has
+    no such key, up to the images that read it, or where there is no other map (section 6.4).
+    """
+    maps = {which: (name, which) in objects for which in (CONFIG, ENVIRONMENTS)}
+    texts = {
+        which: cluster_files.data_of(objects.get((name, which)), f"ConfigMap {name}/{which}", report) for which in maps
+    }
     config: dict[str, str] = {}
     places: dict[str, str] = {}
-    early = era.target == "workloads" or CONFIG not in present
-    for source in (ENVIRONMENTS, CONFIG) if early else (CONFIG,):
-        place = f"ConfigMap {name}/{source}"
-        texts = cluster_files.data_of(objects.get((name, source)), place, report)
-        config |= texts
-        places |= dict.fromkeys(texts, place)
-    return config, places
+    unread: list[tuple[str, str]] = []
+    for key in sorted({*texts[CONFIG], *texts[ENVIRONMENTS]}):
+        holders = [which for which in maps if key in texts[which]]
+        read = [which for which in holders if which == CONFIG or era.reads_environments or not maps[CONFIG]]
+        if era.target == "workloads" and key in _REGISTRATION_KEYS:
+            read = sorted(read, key=lambda which: (not texts[which][key].strip(), which != ENVIRONMENTS))
+        if read:
+            config[key], places[key] = texts[read[0]][key], f"ConfigMap {name}/{read[0]}"
+        unread += [(f"ConfigMap {name}/{which}", key) for which in holders if which not in read[:1]]
+    return config, places, tuple(unread)
 
 
 def _missing(present: frozenset[str], era: Era) -> Iterator[tuple[str, str]]:

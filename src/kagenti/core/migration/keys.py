@@ -38,9 +38,13 @@ _STOCK: Final = "the file is rendered by kagenti; what is stock in it needs no s
 
 _GATES: Final = {
     "globalEnabled": Key("carried", "injection.enabled"),
-    "envoyProxy": Key("carried", "components.envoyProxy.enabled", "proxy-init goes with it"),
+    "envoyProxy": Key(
+        "carried", "components.envoyProxy.enabled", "proxy-init goes with it; from E4 on injection.enabled"
+    ),
     "spiffeHelper": Key("carried", "identity.spiffe.enabled", "SPIRE followed this gate"),
-    "clientRegistration": Key("carried", "components.clientRegistration.enabled"),
+    "clientRegistration": Key(
+        "carried", "components.clientRegistration.enabled", "ignored where the operator registered: from E3 on"
+    ),
     "injectTools": Key("derived", "injection.types", "false: [agent], true: [agent, tool]"),
     "perWorkloadConfigResolution": Key("ignored", why="settings are always resolved per workload, at admission"),
     "combinedSidecar": Key("impossible", why=_COMBINED),

@@ -60,6 +60,8 @@ def effective(old: Old, pod: OldPod) -> Effective:
     for describe in _DESCRIPTIONS:
         describe(facts, found)
     outbound = traffic.outbound(facts)
+    if parts.envoy and not facts.has_client:
+        found.notes.setdefault(OUTBOUND, Note(reasons.NO_EXCHANGE))
     if all_false(old):
         found.notes["injected"] = Note(reasons.ALL_FALSE_GATES, expected=False, certain=True)
     return Effective(found.values, found.notes, outbound)
@@ -82,7 +84,7 @@ def _registration_note(facts: Facts, on: list[str]) -> Note:
     label = facts.old.era.label("client-registration-inject")
     if facts.pod.labels.get(label) == "false":
         return Note(reasons.INVERTED_LABEL, on, certain=True)
-    if not gates_in_force(facts.old)["clientRegistration"]:
+    if facts.old.era.registration == "optsIn" and not gates_in_force(facts.old)["clientRegistration"]:
         return Note(reasons.NO_EXCHANGE, on, certain=True)
     return Note(reasons.REGISTRATION_MOVED, sorted([*on, CONTAINERS["clientRegistration"]]), certain=True)
 

@@ -37,6 +37,8 @@ def namespace_layer(
     reader = _Reader(old, namespace, spec, _processor(old))
     for name in sorted(namespace.config):
         reader.config(name)
+    for place, name in namespace.unread:
+        reader.unread(place, name)
     reader.plugins()
     reader.derived()
     is_inside = functools.partial(inside, cluster_domain=cluster_domain, namespaces=namespaces)
@@ -71,8 +73,24 @@ class _Reader:
             self.report.take(place, name, Key("ignored", why="an empty value counted as missing"))
         elif row.verdict == "carried":
             self._carried(place, name, value, row)
+        elif (
+            name == "KEYCLOAK_AUDIENCE_SCOPE_ENABLED" and self.old.era.consolidated and _CONVERTED[name](value) is False
+        ):
+            self.report.impossible(place, name, row.why)
         else:
             self.report.take(place, name, row)
+
+    def unread(self, place: str, name: str) -> None:
+        """Takes one key that did not count, because another map said it or nobody read it; a credential is one all the same."""
+        row = key(CONFIG, name)
+        if is_credential(name) and row.verdict != "carried":
+            self._credential(place, name, row)
+        elif row is UNKNOWN:
+            self.report.take(place, name, row)
+        else:
+            said = self.namespace.places.get(name)
+            why = f"{said} says it" if said else f"nobody read it in {self.old.era.name}"
+            self.report.take(place, name, Key("ignored", why=why))
 
     def _credential(self, place: str, name: str, row: Key) -> None:
         by_name = "its name is that of a credential: put it into a Secret, then delete the key"
@@ -120,13 +138,11 @@ class _Reader:
                 self._bypass(runtime.place, name, value, row)
             elif name == "token-exchange.default_policy":
                 continue  # with the outbound rules
-            elif name == "token-exchange.routes":
-                self._inline_routes(runtime.place, name, value, row)
             elif name == "token-exchange.no_token_policy":
                 known = value in ("deny", "client-credentials")
                 why = "" if known else f"{quoted(value)} lets callers without a token through: here they are refused"
                 self.report.take(runtime.place, name, row, verdict="carried" if known else "impossible", why=why)
-            elif row.verdict == "carried":
+            elif row.verdict == "carried" and name != "token-exchange.routes":
                 self.spec.carry(row.to, value, runtime.place, name, row)
             else:
                 self.report.take(runtime.place, name, row)
@@ -161,14 +177,6 @@ class _Reader:
                 self.spec.lost[path] = reasons.NOT_CARRIED
         if kept:
             self.spec.carry(path, kept, place, name, row)
-
-    def _inline_routes(self, place: str, name: str, value: Mapping[str, JSON], row: Key) -> None:
-        if value.get("rules"):
-            self.report.impossible(
-                place, f"{name}.rules", "write them as destinationRules, or move them to authproxy-routes"
-            )
-        else:
-            self.report.take(place, name, row)
 
     def derived(self) -> None:
         """Adds what follows from the keys: who Keycloak is, its keys, its credentials, the audience of the SVID."""
@@ -226,5 +234,6 @@ _CONVERTED: Final[Mapping[str, Callable[[str], JSON]]] = {
     "TARGET_SCOPES": _scopes,
     "PLATFORM_CLIENT_IDS": _clients,
     "KEYCLOAK_TOKEN_EXCHANGE_ENABLED": lambda text: _BOOLEANS.get(text.strip().lower()),
+    "KEYCLOAK_AUDIENCE_SCOPE_ENABLED": lambda text: _BOOLEANS.get(text.strip().lower()),
     "DEFAULT_OUTBOUND_POLICY": lambda text: _POLICIES.get(text.strip()),
 }

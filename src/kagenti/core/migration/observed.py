@@ -84,10 +84,12 @@ def _registration(container: Mapping[str, JSON] | None, resolved: ResolvedSettin
     found = {
         path: resolved.get(path) for path in (*_ENVIRONMENT, f"{KEYCLOAK}.platformClientIds") if path != "clientName"
     }
+    found[f"{KEYCLOAK}.tokenExchangeEnabled"] = resolved.flag(f"{KEYCLOAK}.tokenExchangeEnabled")
     found[f"{KEYCLOAK}.adminCredentialsSecret"] = resolved.get(f"{KEYCLOAK}.adminCredentialsSecret")
     if container is not None:
         env = _literals(container)
         found |= {path: _literal(env.get(name)) for path, name in _ENVIRONMENT.items()}
+        found[f"{KEYCLOAK}.tokenExchangeEnabled"] = env.get("KEYCLOAK_TOKEN_EXCHANGE_ENABLED") == "true"
         clients = _literal(env.get("PLATFORM_CLIENT_IDS"))
         found[f"{KEYCLOAK}.platformClientIds"] = clients.split(",") if clients else None
     found[f"{KEYCLOAK}.url"] = str(found[f"{KEYCLOAK}.url"] or "").rstrip("/")

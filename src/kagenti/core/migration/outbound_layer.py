@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kagenti.core.migration import reasons, routes
+from kagenti.core.migration import chain, reasons, routes
 from kagenti.core.migration.images import Processor
 from kagenti.core.migration.installation import Old, OldNamespace
 from kagenti.core.migration.keys import CONFIG, EXCHANGE, KEYCLOAK, POLICY, ROUTES, Key, key
@@ -14,7 +14,7 @@ from kagenti.core.migration.routes import Decision, Outbound, Route
 JSON = Any  # a destination rule
 
 MOST_RULES: Final = 128
-_FAIL_OPEN: Final = "without audience, scopes or token URL calls were passed on unchanged: Passthrough"
+_FAIL_OPEN: Final = "without a client, audience, scopes or token URL calls were passed on unchanged: Passthrough"
 _PLUGIN: Final = "token-exchange.default_policy"
 _KEY: Final = "DEFAULT_OUTBOUND_POLICY"
 
@@ -54,6 +54,7 @@ class OutboundReader:
         policy = self._policy_written()
         realm, url = self.spec.values.get(f"{KEYCLOAK}.realm"), self.spec.values.get(f"{KEYCLOAK}.url")
         derived = f"{url.rstrip('/')}/realms/{realm}/protocol/openid-connect/token" if realm and url else ""
+        token_url = self.spec.values.get(f"{EXCHANGE}.tokenUrl") or (derived if self.processor.derives else "")
         missing = "ClientCredentials"
         if self.old.era.consolidated:
             asks = plugins.get("token-exchange.no_token_policy") == "client-credentials"
@@ -62,9 +63,14 @@ class OutboundReader:
             exchanges=policy == "exchange" or not self.processor.default_policy,
             audience=config.get("TARGET_AUDIENCE", "").strip() if self.processor.targets else "",
             scopes=config.get("TARGET_SCOPES", "") if self.processor.targets else "",
-            token_url=self.spec.values.get(f"{EXCHANGE}.tokenUrl") or (derived if self.processor.derives else ""),
+            token_url=token_url if self._has_clients else "",
             on_missing_token=missing,
         )
+
+    @property
+    def _has_clients(self) -> bool:
+        """Whether anybody registered clients in this installation; without one the processor passed every call on (3.4)."""
+        return self.old.era.registration == "operator" or chain.gates_in_force(self.old)["clientRegistration"]
 
     def _policy_written(self) -> JSON:
         return self._plugins().get(_PLUGIN) or self.namespace.config.get(_KEY, "").strip()

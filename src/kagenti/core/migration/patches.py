@@ -143,11 +143,23 @@ def labels(found: OldWorkload, era: Era) -> WorkloadPatch | None:
 
     Labels of a renamed prefix come under ours, ``client-registration-inject: "false"`` goes where it meant nothing.
     """
-    operations, why = clean(found)
+    wanted = dict(_from_workload(found)) | dict(_renamed(found.subject.labels, era))
+    return _brought(found, era, wanted, clean(found))
+
+
+def renamed(found: OldWorkload, era: Era) -> WorkloadPatch | None:
+    """Returns the patch after which a template says to kagenti what it said to the old webhook, but for the trigger; None if it does."""
+    wanted = {key: value for key, value in _renamed(found.subject.labels, era) if key != wellknown.INJECT_LABEL}
+    return _brought(found, era, wanted, ([], []))
+
+
+def _brought(
+    found: OldWorkload, era: Era, wanted: Mapping[str, str], cleaned: tuple[list[Operation], list[str]]
+) -> WorkloadPatch | None:
+    """Returns the patch that cleans, adds the labels and renamed annotations that are missing, and takes an inverted label out."""
+    operations, why = cleaned
     subject = found.subject
-    wanted = dict(_from_workload(found)) | dict(_renamed(subject.labels, era))
-    absent = {key: value for key, value in wanted.items() if key not in subject.labels}
-    more, said = _set_labels(found, absent)
+    more, said = _set_labels(found, {key: value for key, value in wanted.items() if key not in subject.labels})
     annotations = {key: value for key, value in _renamed(subject.annotations, era) if key not in subject.annotations}
     patch = Patch(subject.path)
     metadata = subject.template.get("metadata") or {}

@@ -22,6 +22,7 @@ TRUST_DOMAIN: Final = "TrustDomain"
 ADMIN_SECRET: Final = "AdminSecret"  # noqa: S105  # a reason code
 PROVIDERS_LISTED: Final = "ProvidersListed"
 ENVOY_CUSTOM: Final = "EnvoyCustom"
+SAME_TARGET: Final = "SameTarget"
 
 # Differences that are intended
 ALL_FALSE_GATES: Final = "AllFalseGates"
@@ -58,7 +59,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     MISSING_OBJECT: "an object that the old webhook needed is not there; its pods could not start",
     SECOND_PAIR: "the ConfigMaps of another installation are there too; those of the running webhook count",
     PLAIN_CREDENTIAL: "a credential in plain text in a ConfigMap: put it into a Secret, then delete the key",
-    LATEST_TAG: "an image by the tag latest: it can change under running agents",
+    LATEST_TAG: "an image by the tag latest, or nightly: it can change under running agents",
     FROZEN_TAG: "an image by the tag latest that is not built any more",
     UNPUBLISHED_TAG: "an image tag that was never published: its pods cannot start",
     UNKNOWN_KEY: "a key that no era of the old webhook knew",
@@ -66,6 +67,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     ADMIN_SECRET: "the namespace needs the Secret keycloak-admin-secret",
     PROVIDERS_LISTED: "a token endpoint on another server than Keycloak's: the cluster config lists the servers",
     ENVOY_CUSTOM: "envoy.yaml has parts of its own, which kagenti does not carry",
+    SAME_TARGET: "several AgentRuntimes of an older group target one workload: apply one of them",
     ALL_FALSE_GATES: "difference: every gate is false, which the old webhook took for an empty file and injected",
     COMPILED_IMAGE: "difference: an image that the old webhook had compiled in, by latest; the pinned default takes its place",
     OLD_ENVOY: "difference: that image's Envoy is too old for kagenti's bootstrap; the pinned default takes its place",

@@ -1,7 +1,7 @@
 """What a migration tells: one entry for every old key, and findings with a code; plain values, printed by the shell."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -66,7 +66,20 @@ def quoted(value: JSON) -> str:
 def is_credential(name: str) -> bool:
     """Whether a key's name says that its value is a secret."""
     upper = name.upper()
-    return any(word in upper for word in ("PASSWORD", "SECRET", "_KEY", "CREDENTIALS")) and upper not in _HARMLESS
+    return (
+        any(word in upper for word in ("PASSWORD", "SECRET", "_KEY", "CREDENTIALS", "BEARER"))
+        and upper not in _HARMLESS
+    )
+
+
+def credentials(node: JSON, above: str = "") -> Iterator[str]:
+    """Yields the dotted names of texts, however deep, whose names say that they are secrets; names of files are none."""
+    pairs = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in pairs:
+        path = f"{above}.{key}" if above else str(key)
+        if isinstance(value, str) and value and is_credential(str(key)) and not str(key).upper().endswith("_FILE"):
+            yield path
+        yield from credentials(value, path)
 
 
 _HARMLESS: Final = {"SECRET_FILE_PATH", "CLIENT_SECRET_FILE", "KEYCLOAK_ADMIN_SECRET_NAME"}

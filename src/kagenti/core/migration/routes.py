@@ -4,7 +4,6 @@ Old: a list, the first match wins, globs in which ``*`` is one label and ``**`` 
 ``*.suffix`` of any depth. Source: reference authbridge-contract sections 3.4 and 3.5.
 """
 
-import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ class Route:
 
     def matches(self, host: str) -> bool:
         """Whether the old processor took this route for a host (lower case, without port)."""
-        return _pattern(self.host.lower()).fullmatch(host) is not None
+        return _matches(self.host.lower(), host)
 
 
 def parse(place: str, text: str, *, era: Era, report: Report) -> tuple[Route, ...]:
@@ -55,16 +54,34 @@ def parse(place: str, text: str, *, era: Era, report: Report) -> tuple[Route, ..
         return ()
     if found is None:
         return ()
+    reads = ("action",) if era.consolidated else ("passthrough",)
+    return _entries(place, found, "routes.yaml", _Reads(reads, era), report)
+
+
+def inline(place: str, found: JSON, *, era: Era, report: Report) -> tuple[Route, ...]:
+    """Returns the rules inside the consolidated binary's own file, which accept both ways to pass a call on (section 3.6)."""
+    return _entries(place, found, "token-exchange.routes.rules", _Reads(("action", "passthrough"), era), report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reads:
+    """Which of the two fields that pass a call on somebody read, and in which era."""
+
+    fields: tuple[str, ...]
+    era: Era
+
+
+def _entries(place: str, found: JSON, name: str, reads: _Reads, report: Report) -> tuple[Route, ...]:
     if not isinstance(found, list):
-        report.fault(reasons.WRONG_TYPE, place, f"routes.yaml is {quoted(found)}, want a list; mend it", "routes.yaml")
+        report.fault(reasons.WRONG_TYPE, place, f"{name} is {quoted(found)}, want a list; mend it", name)
         return ()
     routes = []
     for number, entry in enumerate(found):
         fault = _fault(entry, number)
         if fault:
-            report.fault(reasons.WRONG_TYPE, place, f"routes.yaml: {fault}; mend it", "routes.yaml")
+            report.fault(reasons.WRONG_TYPE, place, f"{name}: {fault}; mend it", name)
             return ()
-        routes.append(_route(entry, f"{place} routes[{number}]", era, report))
+        routes.append(_route(entry, f"{place} routes[{number}]", reads, report))
     return tuple(route for route in routes if route is not None)
 
 
@@ -79,17 +96,16 @@ def _fault(entry: JSON, number: int) -> str:
     return ""
 
 
-def _route(entry: Mapping[str, JSON], place: str, era: Era, report: Report) -> Route | None:
+def _route(entry: Mapping[str, JSON], place: str, reads: _Reads, report: Report) -> Route | None:
     for name in entry:
         if name not in _FIELDS:
             report.take(place, str(name), keys.UNKNOWN)
     if not entry.get("host"):
         report.impossible(place, "host", "a route without a host matched nothing")
         return None
-    unread = "passthrough" if era.consolidated else "action"
-    if unread in entry:
-        report.take(place, unread, keys.Key("ignored", why=f"the binaries of {era.name} did not read it"))
-    passes = entry.get("action") == "passthrough" if era.consolidated else entry.get("passthrough", False)
+    for unread in {"passthrough", "action"}.difference(reads.fields).intersection(entry):
+        report.take(place, unread, keys.Key("ignored", why=f"the binaries of {reads.era.name} did not read it"))
+    passes = any(entry.get(name) in (True, "passthrough") for name in reads.fields)
     return Route(
         entry["host"],
         entry.get("target_audience", ""),
@@ -100,18 +116,37 @@ def _route(entry: Mapping[str, JSON], place: str, era: Era, report: Report) -> R
     )
 
 
-@functools.lru_cache(maxsize=1024)
-def _pattern(glob: str) -> re.Pattern[str]:
-    """Returns a glob with ``.`` as separator as a regular expression: ``*`` and ``?`` stay in a label, ``**`` crosses (gobwas)."""
-    parts, at = [], 0
-    while at < len(glob):
-        if glob.startswith("**", at):
-            parts.append(".*")
-            at += 2
-            continue
-        parts.append({"*": "[^.]*", "?": "[^.]"}.get(glob[at], re.escape(glob[at])))
-        at += 1
-    return re.compile("".join(parts))
+_WILD: Final = re.compile(r"\*\*|[*?]|[^*?]")
+
+
+def _matches(glob: str, host: str) -> bool:
+    """Whether a glob with ``.`` as separator takes a host: ``*`` and ``?`` stay in a label, ``**`` crosses (gobwas).
+
+    By the set of places that each character can lead to, in the product of both lengths: as a regular expression a tenant's
+    glob of many stars could take for ever.
+    """
+    parts = _WILD.findall(glob)
+    at = _past_stars({0}, parts)
+    for character in host:
+        moved: set[int] = set()
+        for place in (place for place in at if place < len(parts)):
+            part = parts[place]
+            if part == "**" or (part == "*" and character != "."):
+                moved.add(place)
+            elif part == character or (part == "?" and character != "."):
+                moved.add(place + 1)
+        at = _past_stars(moved, parts)
+    return len(parts) in at
+
+
+def _past_stars(places: set[int], parts: Sequence[str]) -> set[int]:
+    """Adds the places behind stars, which may stand for nothing."""
+    found = set(places)
+    for place in places:
+        while place < len(parts) and parts[place] in ("*", "**"):
+            place += 1  # noqa: PLW2901  # a walk from here
+            found.add(place)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +227,7 @@ def _covers(general: str, glob: str) -> bool:
     if general == glob:
         return True
     if not _SPECIAL.search(glob):
-        return _pattern(general).fullmatch(glob) is not None
+        return _matches(general, glob)
     if not general.startswith("**.") or _SPECIAL.search(general.removeprefix("**.")):
         return general == "**"
     rest = glob.lstrip("*")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from kagenti.core.migration import mapping, patches
+from kagenti.core.migration import chain, mapping, patches
 from kagenti.core.migration.eras import Era
 from kagenti.core.migration.installation import Old
 from kagenti.core.migration.patches import WorkloadPatch
@@ -67,7 +67,7 @@ _HELM: Final = (
 def runbook(plan: Plan) -> list[Step]:
     """Returns the steps from what is installed to the wanted trigger."""
     steps = _begin(plan) if plan.old_webhook or plan.mode is None else []
-    return [*steps, *(_to_cr(plan) if plan.way == "cr" else _to_label(plan))]
+    return [*steps, *_renamed(plan), *(_to_cr(plan) if plan.way == "cr" else _to_label(plan))]
 
 
 def _begin(plan: Plan) -> list[Step]:
@@ -125,22 +125,12 @@ def _to_cr(plan: Plan) -> list[Step]:
         _enrol(found),
         _both(plan, enough=("both", "cr")),
         *_first(plan),
-        Step(
-            "labels",
-            "Labels are cleaned",
-            "each pod template rolls out; its pods are injected by their AgentRuntime, which was tried before",
-            patches=cleaned,
-            guard="patched",
-            modes=("both", "cr"),
-        ),
-        *_last(plan),
-        Step(
-            "mode-cr",
-            "Trigger mode cr",
-            "labels trigger nothing from here on; leave this step out to keep both",
-            command=_helm(plan, "cr"),
-            guard="cr",
-            modes=("cr",),
+        *_handed_over(
+            plan,
+            cleaned,
+            title="Labels are cleaned",
+            why="each pod template rolls out; its pods are injected by their AgentRuntime, which was tried before",
+            after="labels trigger nothing from here on",
         ),
     ]
 
@@ -153,24 +143,38 @@ def _to_label(plan: Plan) -> list[Step]:
     return [
         *_overriding([one for one, _ in found], plan),
         _both(plan, enough=("both", "label")),
-        Step(
-            "labels",
-            "Pod templates are labelled",
-            "each rolls out, and its pods are injected by their label, which was tried before",
-            patches=marked,
-            guard="patched",
-            modes=("both", "label"),
-        ),
-        *_last(plan),
-        Step(
-            "mode-label",
-            "Trigger mode label",
-            "AgentRuntimes trigger nothing from here on, and go on overriding settings; leave this step out to keep both",
-            command=_helm(plan, "label"),
-            guard="label",
-            modes=("label",),
+        *_handed_over(
+            plan,
+            marked,
+            title="Pod templates are labelled",
+            why="each rolls out, and its pods are injected by their label, which was tried before",
+            after="AgentRuntimes trigger nothing from here on, and go on overriding settings",
         ),
     ]
+
+
+def _handed_over(plan: Plan, changed: tuple[WorkloadPatch, ...], *, title: str, why: str, after: str) -> list[Step]:
+    """The pods go over to the wanted trigger, the old webhook goes, and the other trigger after it."""
+    way = plan.way
+    mode = Step(
+        f"mode-{way}",
+        f"Trigger mode {way}",
+        f"{after}; leave this step out to keep both",
+        command=_helm(plan, way),
+        guard=way,
+        modes=(way,),
+    )
+    labels = Step("labels", title, why, patches=changed, guard="patched", modes=("both", way))
+    return [labels, *_last(plan), mode]
+
+
+def _renamed(plan: Plan) -> list[Step]:
+    """What old labels and annotations said besides the trigger, where kagenti would not read it or read it the other way round."""
+    found = [one for one in plan.workloads if chain.injected(plan.old, one.pod)]
+    moved = tuple(patch for patch in (patches.renamed(one, plan.old.era) for one in found) if patch is not None)
+    title = "Labels and annotations say the same to kagenti"
+    why = "the old webhook does not read what is added or miss what goes; without it an opt-out or excluded port would be lost"
+    return [Step("pod-labels", title, why, patches=moved)] if moved else []
 
 
 def _overriding(found: Sequence[OldWorkload], plan: Plan) -> list[Step]:

@@ -3,6 +3,7 @@
 import functools
 import re
 import warnings
+from collections import deque
 from typing import Any, Final
 
 from ruamel.yaml import YAML
@@ -32,17 +33,42 @@ def read_yaml(text: str) -> JSON:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about numbers that YAML 1.2 reads otherwise: Go did not warn either
-            return yaml.load(text)
+            found = yaml.load(text)
+            if _unfolded(found, {}) > max(len(text), _ALIASED):
+                raise Unreadable("its aliases unfold to more than the text could hold, which no old program read")
+            return found
     except MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1
         raise Unreadable(f"line {line}: not YAML: {problem.problem or problem.context}") from problem
+    except Unreadable:
+        raise
     except (YAMLError, ValueError, TypeError, RecursionError) as problem:
         raise Unreadable(f"not YAML: {str(problem).splitlines()[0][:200] or type(problem).__name__}") from problem
 
 
+def _unfolded(node: JSON, known: dict[int, int]) -> int:
+    """Returns how many values a document has with its aliases written out; raises Unreadable for one that contains itself."""
+    inner = [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else None
+    if inner is None:
+        return 1
+    if known.setdefault(id(node), 0) == 0:
+        known[id(node)] = _OPEN
+        known[id(node)] = 1 + sum(_unfolded(item, known) for item in inner)
+    elif known[id(node)] == _OPEN:
+        raise Unreadable("an alias stands for something that contains it, which no old program read")
+    return known[id(node)]
+
+
+_OPEN: Final = -1
+_ALIASED: Final = 10_000  # values: what a small file may have by its aliases
+
+
 _TOKEN: Final = re.compile(
-    r'\s*(?:(?P<comment>(?:#|//)[^\n]*)|"(?P<text>(?:[^"\\\n]|\\.)*)"|(?P<word>[A-Za-z_][\w.-]*)|(?P<number>\d+)|(?P<mark>[=\[\]{},]))'
+    r'\s*(?:(?P<comment>(?:#|//)[^\n]*|/\*.*?\*/)|"(?P<text>(?:[^"\\\n]|\\.)*)"|(?P<word>[A-Za-z_][\w.-]*)|(?P<number>-?\d+)|(?P<mark>[=\[\]{},]))',
+    re.DOTALL,
 )
+Tokens = deque[tuple[str, str]]
+"""What of a text is still to be read: kind and text of each token."""
 _WORDS: Final = {"true": True, "false": False}
 
 
@@ -52,17 +78,20 @@ def read_hcl(text: str) -> dict[str, JSON]:
     found: dict[str, JSON] = {}
     try:
         while tokens:
-            kind, name = tokens.pop(0)
-            if kind not in ("word", "text") or tokens.pop(0) != ("mark", "="):
+            kind, name = tokens.popleft()
+            if kind not in ("word", "text") or tokens.popleft() != ("mark", "="):
                 raise Unreadable(f"not HCL: want key = value at {name!r}")
             found[name] = _value(tokens)
     except IndexError as problem:
         raise Unreadable("not HCL: it ends in the middle of a value") from problem
+    except RecursionError as problem:
+        raise Unreadable("not HCL: its lists and objects stand too deep in one another") from problem
     return found
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
-    tokens, at, end = [], 0, len(text.rstrip())
+def _tokens(text: str) -> Tokens:
+    tokens: Tokens = deque()
+    at, end = 0, len(text.rstrip())
     while at < end:
         found = _TOKEN.match(text, at)
         if found is None:
@@ -74,8 +103,8 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     return tokens
 
 
-def _value(tokens: list[tuple[str, str]]) -> JSON:
-    kind, written = tokens.pop(0)
+def _value(tokens: Tokens) -> JSON:
+    kind, written = tokens.popleft()
     if kind == "mark" and written == "[":
         return _items(tokens, "]", lambda: _value(tokens))
     if kind == "mark" and written == "{":
@@ -87,18 +116,18 @@ def _value(tokens: list[tuple[str, str]]) -> JSON:
     return _WORDS.get(written, written) if kind == "word" else written
 
 
-def _member(tokens: list[tuple[str, str]]) -> tuple[str, JSON]:
-    name = tokens.pop(0)[1]
-    if tokens.pop(0) != ("mark", "="):
+def _member(tokens: Tokens) -> tuple[str, JSON]:
+    name = tokens.popleft()[1]
+    if tokens.popleft() != ("mark", "="):
         raise Unreadable(f"not HCL: want key = value at {name!r}")
     return name, _value(tokens)
 
 
-def _items(tokens: list[tuple[str, str]], close: str, read: Any) -> list[JSON]:  # Any: a function of no arguments
+def _items(tokens: Tokens, close: str, read: Any) -> list[JSON]:  # Any: a function of no arguments
     items = []
     while tokens[0] != ("mark", close):
         items.append(read())
         if tokens[0] == ("mark", ","):
-            tokens.pop(0)
-    tokens.pop(0)
+            tokens.popleft()
+    tokens.popleft()
     return items

@@ -76,6 +76,8 @@ def registration(facts: Facts, found: Found) -> None:
         f"{REGISTRATION}.authType": auth_type or facts.config("CLIENT_AUTH_TYPE") or "client-secret",
         f"{REGISTRATION}.idpAlias": facts.config("SPIFFE_IDP_ALIAS") or "spire-spiffe",
     }
+    exchangeable = facts.config("KEYCLOAK_TOKEN_EXCHANGE_ENABLED").lower() if facts.old.era.consolidated else ""
+    found.values[f"{KEYCLOAK}.tokenExchangeEnabled"] = exchangeable != "false"
     for path in (f"{KEYCLOAK}.url", f"{KEYCLOAK}.realm"):
         if not found.values[path]:  # its env was required, or the registration failed (1.3)
             found.notes[path] = Note(reasons.OLD_STUCK)
@@ -120,8 +122,8 @@ def _audience(facts: Facts, found: Found) -> None:
     if facts.old.era.consolidated and facts.plugin("jwt-validation.audience"):
         found.values[path] = facts.plugin("jwt-validation.audience")
         return
-    if facts.processor.expected_audience:
-        found.values[path] = facts.config("EXPECTED_AUDIENCE")
+    if facts.processor.expected_audience or not facts.has_client:
+        found.values[path] = facts.config("EXPECTED_AUDIENCE") if facts.processor.expected_audience else ""
         if not found.values[path]:
             found.notes[path] = Note(reasons.AUDIENCE_REQUIRED)
         return
@@ -132,7 +134,7 @@ def _audience(facts: Facts, found: Found) -> None:
 
 def outbound(facts: Facts) -> Outbound:
     """The outbound environment; without a proxy, or without a client, every call went out unchanged."""
-    if not facts.parts.envoy:
+    if not (facts.parts.envoy and facts.has_client):
         return Outbound()
     found = Found()
     registration(facts, found)

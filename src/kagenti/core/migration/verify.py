@@ -190,7 +190,7 @@ def _decision(one: ways.Destination) -> Decision:
 def _why(host: str, old: Decision, new: Decision, before: Effective, lost: Mapping[str, str]) -> str:
     """Returns why two decisions for one host differ."""
     note = before.notes.get(OUTBOUND)
-    if note is not None:
+    if note is not None and (note.reason != reasons.NO_EXCHANGE or (old, new.action) == (routes.PASS, "Exchange")):
         return note.reason
     taken = next((route for route in before.outbound.routes if route.matches(host)), None)
     if taken is not None and routes_path(taken.host) in lost:

@@ -8,7 +8,7 @@ from kagenti.core.migration import chain, eras
 from kagenti.core.migration.images import fault_of, processor_of, runs_our_bootstrap
 from kagenti.core.migration.model import effective
 from tests import legacy
-from tests.unit.core.migration.given import PLACE, era_objects, read, workload
+from tests.unit.core.migration.given import PLACE, era_objects, migrated, read, verified, workload
 
 JSON = Any  # a manifest
 
@@ -50,16 +50,33 @@ def test_nothing_but_pods() -> None:
     assert eras.detect([], []).era.name == "E1c"
 
 
+@pytest.mark.parametrize(
+    ("namespace", "name", "text", "expected"),
+    [
+        ("kagenti-webhook-system", "kagenti-webhook-feature-gates", "combinedSidecar: false", "E2b"),
+        ("kagenti-webhook-system", "kagenti-webhook-feature-gates", "injectTools: true", "E2a"),
+        ("kagenti-system", "kagenti-platform-config", "proxy: {iptablesCmd: iptables-nft}", "E4"),
+        ("kagenti-system", "kagenti-platform-config", "images: {proxyInit: 'x/proxy-init:v0.6.0-alpha.1'}", "E4"),
+        ("kagenti-system", "kagenti-platform-config", "images: {proxyInit: 'x/proxy-init:v0.5.0-rc.3'}", "E3"),
+    ],
+)
+def test_a_key_that_tells_the_era(namespace: str, name: str, text: str, expected: str) -> None:
+    """A gate or value that came later than an era's last release (6.1, 6.3); labels turned round between E2a and E2b."""
+    assert eras.detect([legacy.config_map(namespace, name, text=text)], []).era.name == expected
+
+
 TYPE, INJECT = "kagenti.io/type", "kagenti.io/inject"
 # era, labels, namespace labelled → injected; reference sections 7 and 8.1
 MEANT = [
-    ("E1b", {TYPE: "agent", INJECT: "enabled"}, False, True, "forced in"),
+    ("E1b", {TYPE: "agent", INJECT: "enabled"}, True, True, "forced in"),
+    ("E1b", {TYPE: "agent", INJECT: "enabled"}, False, False, "the webhook was called for labelled namespaces only"),
     ("E1b", {TYPE: "agent", INJECT: "yes"}, True, False, "any other value opted out"),
     ("E1b", {TYPE: "agent"}, True, True, "the namespace decided"),
     ("E1b", {TYPE: "agent"}, False, False, "the namespace decided"),
     ("E1b", {TYPE: "tool"}, True, True, "tools were like agents"),
     ("E1c", {TYPE: "agent"}, True, False, "the label was required"),
-    ("E1c", {TYPE: "agent", INJECT: "enabled"}, False, True, "and sufficient"),
+    ("E1c", {TYPE: "agent", INJECT: "enabled"}, True, True, "and sufficient"),
+    ("E1c", {TYPE: "agent", INJECT: "enabled"}, False, False, "the webhook was called for labelled namespaces only"),
     ("E2a", {TYPE: "agent"}, True, True, "enabled is no longer needed"),
     ("E2a", {TYPE: "agent", INJECT: "enabled"}, False, False, "the webhook is not called without the namespace label"),
     ("E2a", {TYPE: "agent", INJECT: "disabled"}, True, False, "disabled opts out"),
@@ -120,22 +137,54 @@ def test_which_parts_a_pod_got(
     assert (found.envoy, found.spire, found.registers) == expected, why
 
 
+FOUR = "globalEnabled: false, envoyProxy: false, spiffeHelper: false, clientRegistration: false"
+
+
 @pytest.mark.parametrize(
-    ("gates", "expected", "why"),
+    ("era", "gates", "expected", "why"),
     [
-        ("globalEnabled: false", False, "other gates are true by default: the switch works"),
-        (
-            "{globalEnabled: false, envoyProxy: false, spiffeHelper: false, clientRegistration: false}",
-            True,
-            "all false: no file",
-        ),
-        ("{}", True, "an empty file keeps the defaults"),
+        ("E2b", "globalEnabled: false", False, "other gates are true by default: the switch works"),
+        ("E2b", f"{{{FOUR}}}", True, "all false: no file"),
+        ("E2b", "{}", True, "an empty file keeps the defaults"),
+        ("E2b", f"{{{FOUR}, combinedSidecar: true}}", False, "one gate is true"),
+        ("E2a", f"{{{FOUR}, combinedSidecar: true}}", True, "that gate came later: all that E2a knew are false"),
+        ("E2b", f"{{{FOUR}, skillDiscovery: true}}", True, "a gate of May is unknown in E2"),
+        ("E4", "{globalEnabled: false, envoyProxy: false}", True, "E4 had no other gate that is true by default"),
+        ("E4", "{globalEnabled: false, envoyProxy: false, spiffeHelper: true}", True, "a gate that E4 dropped"),
+        ("E4", "{globalEnabled: false}", False, "envoyProxy is true by default"),
+        ("E4", "{envoyProxy: false}", False, "nothing is left to inject; globalEnabled is true"),
     ],
 )
-def test_the_guard_against_an_empty_file(gates: str, expected: bool, why: str) -> None:
-    """Every gate false counted as no file at all, so that injection went on (6.1)."""
-    old, _ = read(era_objects("E2b", gates=gates), "E2b")
+def test_the_guard_against_an_empty_file(era: str, gates: str, expected: bool, why: str) -> None:
+    """Every gate that the era knew false counted as no file at all, so that injection went on (6.1, 6.3)."""
+    old, _ = read(era_objects(era, gates=gates), era)
     assert chain.injected(old, workload({TYPE: "agent"}).pod) is expected, why
+
+
+# era, gates, label client-registration-inject → what happened to a call under the policy exchange; reference 3.4, 4.3
+CLIENTS = [
+    ("E2a", None, None, "Exchange", "the sidecar registered"),
+    ("E2a", None, "false", "Passthrough", "nobody registered: passed on unchanged"),
+    ("E2a", "clientRegistration: false", None, "Passthrough", "nobody registered"),
+    ("E2b", None, None, "Passthrough", "nobody asked for the sidecar, and there was no operator yet"),
+    ("E2b", None, "true", "Exchange", "the sidecar registered"),
+    ("E3", "clientRegistration: false", None, "Exchange", "the operator registered"),
+    ("E3", "clientRegistration: false", "true", "Passthrough", "the operator left it to a sidecar that was gated"),
+]
+
+
+@pytest.mark.parametrize(("era", "gates", "label", "expected", "why"), CLIENTS)
+def test_no_client_no_exchange(era: str, gates: str | None, label: str | None, expected: str, why: str) -> None:
+    """The old processor let a call through as it was where it had no client; that audience was asked by nobody either."""
+    config = {**legacy.AUTHBRIDGE, "DEFAULT_OUTBOUND_POLICY": "exchange"}
+    objects = era_objects(era, gates=gates, config=config, envoy=legacy.ENVOY)
+    labels = {TYPE: "agent", **({"kagenti.io/client-registration-inject": label} if label else {})}
+    found = workload(labels, kind="StatefulSet")
+    old, _ = read(objects, era)
+    before = effective(old, found.pod)
+    assert before.outbound.decide("tool").action == expected, why
+    assert (before.values["identity.inbound.validation.audience"] == "") is (expected == "Passthrough")
+    assert verified(migrated(objects, era), found).ok
 
 
 @pytest.mark.parametrize(
@@ -185,6 +234,13 @@ def test_excluded_ports(annotation: str, outbound: list[int], inbound: list[int]
         (f"{legacy.PREFIX}/envoy-with-processor:v0.6.0-alpha.1", "UnpublishedTag"),
         (f"{legacy.PREFIX}/spiffe-helper:v0.4.0-alpha.9", "UnpublishedTag"),
         (f"{legacy.PREFIX}/authbridge:latest", "LatestTag"),
+        (f"{legacy.PREFIX}/envoy-with-processor:v0.4.0", "UnpublishedTag"),
+        (f"{legacy.PREFIX}/proxy-init:v0.4.0-alpha.14", "UnpublishedTag"),
+        (f"{legacy.PREFIX}/proxy-init:v0.5.0", "UnpublishedTag"),
+        (f"{legacy.PREFIX}/proxy-init:0.4.0-alpha.13", "UnpublishedTag"),
+        (f"{legacy.PREFIX}/proxy-init:v0.7.0-alpha.2", None),
+        ("ghcr.io/spiffe/spiffe-helper:nightly", "LatestTag"),
+        ("ghcr.io/spiffe/spiffe-helper:0.11.0", None),
         (f"{legacy.PREFIX}/proxy-init:main-1a2b3c4", None),
         (f"{legacy.PREFIX}/proxy-init@sha256:0", None),
         ("mirror.example:5000/proxy-init", "LatestTag"),

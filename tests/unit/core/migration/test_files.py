@@ -31,6 +31,7 @@ JSON = Any  # a manifest
         ("# said\na = [] // said\n", {"a": []}),
         ('a = [{b="c", d=1}, {b="e"}]', {"a": [{"b": "c", "d": 1}, {"b": "e"}]}),
         ('"quoted" = "x"', {"quoted": "x"}),
+        ("/* said,\n at length */ a = -1", {"a": -1}),
         ("", {}),
     ],
 )
@@ -39,7 +40,9 @@ def test_hcl(text: str, expected: JSON) -> None:
     assert texts.read_hcl(text) == expected
 
 
-@pytest.mark.parametrize("text", ["a", "a =", "a = [", "a = {b}", "= 1", "a = %", "a {\n}", 'a = "x', "a = }"])
+@pytest.mark.parametrize(
+    "text", ["a", "a =", "a = [", "a = {b}", "= 1", "a = %", "a {\n}", 'a = "x', "a = }", "a = " + "[" * 9000]
+)
 def test_what_is_no_hcl(text: str) -> None:
     """Said, never a crash."""
     with pytest.raises(texts.Unreadable):
@@ -51,6 +54,31 @@ def test_what_is_no_yaml(text: str) -> None:
     """Said, never a crash."""
     with pytest.raises(texts.Unreadable):
         texts.read_yaml(text)
+
+
+BOMB = "x0: &x0 {a: b}\n" + "".join(f"x{i}: &x{i} {{a: *x{i - 1}, b: *x{i - 1}}}\n" for i in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("which", "text"),
+    [
+        ("platform", BOMB),
+        ("envoy", f"{BOMB}static_resources: {{clusters: [*x39]}}"),
+        ("platform", "images: &x {envoyProxy: *x}"),
+        ("envoy", "static_resources: &x {clusters: [*x]}"),
+    ],
+)
+def test_aliases_that_unfold_without_end(which: str, text: str) -> None:
+    """A tenant's file neither ends nor stops the command that reads everybody's."""
+    migration = migrated(era_objects("E2b", **{which: text}), "E2b")
+    assert [fault.reason for fault in migration.report.faults] == ["Malformed"]
+
+
+def test_an_alias_that_is_used_twice() -> None:
+    """Is read as what it stands for."""
+    limits = "&x {limits: {cpu: 300m}}"
+    migration = migrated(era_objects("E2b", platform=f"resources: {{envoyProxy: {limits}, spiffeHelper: *x}}"), "E2b")
+    assert value(migration, "components.spiffeHelper.resources.limits.cpu") == "300m"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +132,14 @@ BROKEN = [
     ("platform", "proxy: {port: 80}", "OldRefused", "1024"),
     ("platform", "proxy: {uid: root}", "WrongType", "whole number"),
     ("platform", "resources: {envoyProxy: much}", "WrongType", "requests and limits"),
-    ("platform", "images: {pullPolicy: Sometimes}", "WrongType", "IfNotPresent"),
+    ("platform", "images: here", "WrongType", "keys and values"),
+    ("platform", "proxy: [15123]", "WrongType", "keys and values"),
+    ("platform", "resources: {envoyProxy: {requests: much}}", "WrongType", "an amount"),
+    ("platform", "resources: {envoyProxy: {limits: {cpu: banana}}}", "WrongType", "an amount"),
+    ("platform", "tokenExchange: {defaultScopes: openid}", "WrongType", "a list"),
+    ("platform", "observability: {enableMetrics: 'yes'}", "WrongType", "true or false"),
+    ("platform", "observability: {logLevel: 5}", "WrongType", "a text"),
+    ("platform", "sidecars: {envoyProxy: true}", "WrongType", "keys and values"),
     ("platform", "sidecars: {envoyProxy: {enabled: 1}}", "WrongType", "true or false"),
     ("routes", "host: a", "WrongType", "a list"),
     ("routes", "- a", "WrongType", "keys and values"),
@@ -114,6 +149,9 @@ BROKEN = [
     ("helper", "agent_address = ", "Malformed", "not HCL"),
     ("envoy", "static_resources: [", "Malformed", "not YAML"),
     ("envoy", "just text", "WrongType", "keys and values"),
+    ("envoy", "static_resources: []", "WrongType", "static_resources"),
+    ("envoy", "static_resources: {listeners: 4}", "WrongType", "listeners"),
+    ("helper", 'jwt_svids = "x"', "WrongType", "a list of objects"),
 ]
 
 
@@ -130,7 +168,16 @@ def test_a_broken_file(which: str, text: str, reason: str, word: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["pipeline: [", "just text", "pipeline: {inbound: {plugins: [{name: jwt-validation, config: {issuer: 7}}]}}"],
+    [
+        "pipeline: [",
+        "just text",
+        "pipeline: {inbound: {plugins: [{name: jwt-validation, config: {issuer: 7}}]}}",
+        "pipeline: []",
+        "pipeline: {inbound: {plugins: x}}",
+        "pipeline: {inbound: {plugins: [3]}}",
+        "pipeline: {inbound: {plugins: [{name: jwt-validation, config: 3}]}}",
+        "mode: 7",
+    ],
 )
 def test_a_broken_runtime_file(text: str) -> None:
     """The same for the consolidated binary's."""
@@ -175,3 +222,64 @@ def test_unknown_keys_are_named() -> None:
     """A gate or value that no era knew had no effect, which its author may not know."""
     migration = migrated(era_objects("E2b", gates="{turbo: true}", platform="{warp: {speed: 9}}"), "E2b")
     assert {one.path for one in migration.report.findings if one.reason == "UnknownKey"} == {"turbo", "warp.speed"}
+
+
+# era, platform file: what the webhook of that era took, and what becomes of the key
+TAKEN = [
+    ("E2b", "images: {authbridge: ''}", "images.authbridge", "only the four images were checked"),
+    ("E2b", "proxy: {port: }", "proxy.port", "a key without a value leaves what was compiled in"),
+    ("E2b", "proxy: {transparentPort: 80}", "proxy.transparentPort", "E4's own: passed over before"),
+    ("E4", "sidecars: {envoyProxy: {enabled: 1}}", "sidecars.envoyProxy.enabled", "gone in E4"),
+    ("E2b", "images: {pullPolicy: Sometimes}", "images.pullPolicy", "not checked; its pods were refused"),
+]
+
+
+@pytest.mark.parametrize(("era", "platform", "key", "why"), TAKEN)
+def test_a_file_that_the_old_webhook_took(era: str, platform: str, key: str, why: str) -> None:
+    """Then what stands beside the odd key was in force, and is carried."""
+    migration = migrated(
+        era_objects(era, platform=f"{platform}\nspiffe: {{trustDomain: old.example}}"), era, trust_domain=""
+    )
+    assert migration.report.faults == [], why
+    assert entry(migration, key).verdict in ("ignored", "impossible")
+    assert value(migration, "identity.spiffe.trustDomain") == "old.example"
+    assert verified(migration, workload({"kagenti.io/type": "agent"})).ok
+
+
+@pytest.mark.parametrize(
+    ("platform", "reason"),
+    [
+        ("proxy: {uid: 0}", "OldRefused"),
+        ("proxy: {iptablesCmd: nft}", "OldRefused"),
+        ("proxy: {allowedEgressEnforcement: []}", "OldRefused"),
+        ("proxy: {transparentPort: 80}", "OldRefused"),
+        ("images: {authbridge: ''}", "OldRefused"),
+        ("proxy: {allowedEgressEnforcement: none}", "WrongType"),
+    ],
+)
+def test_checks_that_came_with_the_consolidated_binary(platform: str, reason: str) -> None:
+    """The operator's webhook refused the whole file (6.3)."""
+    assert reasons(migrated(era_objects("E4", platform=platform), "E4")) >= {reason}
+
+
+def test_gates_without_a_value_keep_their_default() -> None:
+    """As Go reads them; the others count."""
+    migration = migrated(era_objects("E2b", gates="globalEnabled:\nenvoyProxy: false"), "E2b")
+    assert (migration.report.faults, entry(migration, "globalEnabled").verdict) == ([], "ignored")
+    assert value(migration, "components.envoyProxy.enabled") is False
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"platform": "ibac: {judgeBearer: hunter2}"}, "ibac.judgeBearer"),
+        ({"runtime": legacy.RUNTIME.replace("type: client-secret", "client_secret: hunter2")}, "client_secret"),
+    ],
+)
+def test_a_credential_deep_in_a_file(files: dict[str, str], name: str) -> None:
+    """It is warned of by its name, and never shown or carried; a file's name is no credential."""
+    text = {key: found.replace("mode: envoy-sidecar", "x: {client_secret_file: /y}") for key, found in files.items()}
+    migration = migrated(era_objects("E4", **text), "E4")
+    (told,) = [one for one in migration.report.findings if one.reason == "PlainCredential"]
+    assert name in told.message
+    assert "hunter2" not in str(migration.report) + str(migration.manifests)

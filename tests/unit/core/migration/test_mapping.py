@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kagenti.core.migration import keys
+from kagenti.core.migration import chain, keys
 from kagenti.core.migration.cluster_layer import Choices
 from tests import legacy
 from tests.unit.core.migration.given import (
@@ -46,6 +46,26 @@ GATES = [
 def test_a_gate(gates: str, path: str, expected: JSON) -> None:
     """Each goes to the setting that switches the same thing."""
     assert value(migrated(era_objects("E2b", gates=gates), "E2b"), path) == expected
+
+
+# era, gate file → (path, value): what the same gate meant elsewhere
+GATES_ELSEWHERE = [
+    ("E3", "clientRegistration: false", "components.clientRegistration.enabled", None),
+    ("E4", "envoyProxy: false", "injection.enabled", False),
+    ("E4", "{envoyProxy: false, globalEnabled: true}", "injection.enabled", False),
+    ("E4", "spiffeHelper: false", "identity.spiffe.enabled", False),
+    ("E2a", "clientRegistration: false", "identity.outbound.defaultPolicy", "Passthrough"),
+    ("E3", "clientRegistration: false", "identity.outbound.defaultPolicy", "Exchange"),
+]
+
+
+@pytest.mark.parametrize(("era", "gates", "path", "expected"), GATES_ELSEWHERE)
+def test_a_gate_in_another_era(era: str, gates: str, path: str, expected: JSON) -> None:
+    """E3 registered by the operator; E4 had one container; without a client calls were passed on unchanged."""
+    config = {**legacy.AUTHBRIDGE, "DEFAULT_OUTBOUND_POLICY": "exchange"}
+    migration = migrated(era_objects(era, gates=gates, config=config), era)
+    assert value(migration, path) == expected
+    assert verified(migration, workload({"kagenti.io/type": "agent"})).ok
 
 
 ALL_FALSE = "{globalEnabled: false, envoyProxy: false, spiffeHelper: false, clientRegistration: false}"
@@ -187,6 +207,15 @@ def test_the_expected_audience_hangs_on_the_image(tag: str, expected: str | None
     assert value(migrated(objects, "E2b"), f"{VALIDATION}.audience") == expected
 
 
+def test_switches_of_the_operator() -> None:
+    """From E4 on it could leave token exchange and the audience scope out: the one is a setting, the other always made."""
+    off = {f"KEYCLOAK_{name}_ENABLED": "false" for name in ("TOKEN_EXCHANGE", "AUDIENCE_SCOPE")}
+    migration = migrated(era_objects("E4", config={**BASE, **off}), "E4")
+    assert value(migration, f"{KEYCLOAK}.tokenExchangeEnabled") is False
+    assert entry(migration, "KEYCLOAK_AUDIENCE_SCOPE_ENABLED").verdict == "impossible"
+    assert verified(migration, workload({"kagenti.io/type": "agent"})).ok
+
+
 @pytest.mark.parametrize(
     ("changed", "key", "why"),
     [
@@ -250,6 +279,54 @@ def test_environments_of_the_first_era() -> None:
     assert value(migration, f"{KEYCLOAK}.url") == "http://sso.idp.svc:8080"
     assert "PlainCredential" in reasons(migration)
     assert entry(migration, "KEYCLOAK_ADMIN_PASSWORD").verdict == "impossible"
+
+
+# era, environments → key, (verdict of environments' key), the URL that counts
+OTHER = "http://other.idp.svc:8080"
+BESIDE = [
+    ("E1b", {"KEYCLOAK_URL": OTHER}, OTHER, "the registration read environments"),
+    ("E1b", {"KEYCLOAK_URL": ""}, BASE["KEYCLOAK_URL"], "an empty value counted as missing"),
+    ("E2a", {"KEYCLOAK_URL": OTHER}, BASE["KEYCLOAK_URL"], "authbridge-config says it"),
+    ("E2b", {"KEYCLOAK_URL": OTHER}, BASE["KEYCLOAK_URL"], "authbridge-config says it"),
+]
+
+
+@pytest.mark.parametrize(("era", "data", "expected", "why"), BESIDE)
+def test_environments_beside_authbridge_config(era: str, data: dict[str, str], expected: str, why: str) -> None:
+    """What the registration read counts, every key of both maps is told of, and a password left there is warned of (6.4)."""
+    left = {**data, "KEYCLOAK_ADMIN_PASSWORD": "hunter2", "PRESETS": "[]"}
+    migration = migrated([*era_objects(era, config=BASE), legacy.config_map("lab1", "environments", **left)], era)
+    assert value(migration, f"{KEYCLOAK}.url") == expected, why
+    told = {one.key: one.verdict for one in migration.report.entries if one.object.endswith("/environments")}
+    assert told.keys() == left.keys()
+    assert told["KEYCLOAK_ADMIN_PASSWORD"] == "impossible"
+    assert "PlainCredential" in reasons(migration)
+    assert "hunter2" not in str(migration.report)
+
+
+@pytest.mark.parametrize(("era", "expected"), [("E2a", "acme"), ("E2b", None)])
+def test_a_key_that_only_environments_has(era: str, expected: str | None) -> None:
+    """The images up to alpha.9 read it there; later nobody did."""
+    config = {key: found for key, found in BASE.items() if key != "KEYCLOAK_REALM"}
+    left = legacy.config_map("lab1", "environments", KEYCLOAK_REALM="acme")
+    migration = migrated([*era_objects(era, config=config), left], era)
+    assert value(migration, f"{KEYCLOAK}.realm") == expected
+
+
+def test_a_namespace_that_was_not_read() -> None:
+    """A dump of one namespace's objects has no Namespace: it is taken for an agent namespace, and that is said."""
+    objects = [one for one in era_objects("E2b") if one["kind"] != "Namespace"]
+    migration = migrated(objects, "E2b")
+    assert chain.injected(migration.old, workload({"kagenti.io/type": "agent"}).pod)
+    assert "Namespace lab1" in {one.objects[0] for one in migration.report.findings}
+
+
+def test_an_object_that_names_no_namespace() -> None:
+    """It is in default, as kubectl would have it."""
+    nowhere = legacy.config_map("lab1", "authbridge-config", **BASE)
+    del nowhere["metadata"]["namespace"]
+    migration = migrated([nowhere], "E2b")
+    assert [one["metadata"].get("namespace") for one in migration.manifests] == [None, "default"]
 
 
 def test_every_row_of_the_table_is_a_sentence() -> None:

@@ -140,7 +140,8 @@ def test_what_differs_is_named(routes: list[JSON], reason: str) -> None:
     """Verification asks both sides about hosts, and knows why they differ."""
     objects = era_objects("E2b", platform=legacy.defaults("v0.4.0-alpha.13"), routes=json.dumps(routes))
     migration = migrated(objects, "E2b")
-    compared = verified(migration, workload({"kagenti.io/type": "agent"}, kind="StatefulSet"))
+    labels = {"kagenti.io/type": "agent", "kagenti.io/client-registration-inject": "true"}
+    compared = verified(migration, workload(labels, kind="StatefulSet"))
     told = {one.reason for one in compared.differences if one.field.startswith("outbound")}
     shows = reason in told or any(one.reason == reason for one in migration.report.findings)
     assert compared.ok
@@ -160,3 +161,56 @@ def test_more_routes_than_an_object_holds() -> None:
     """The first 128 are rules, the others are impossible and said so."""
     found = rules([{"host": f"t{number}", **FULL} for number in range(130)])
     assert len(found) == 128
+
+
+INLINE = """
+pipeline: {{outbound: {{plugins: [{{name: token-exchange, config: {{keycloak_url: "http://sso.idp.svc:8080", keycloak_realm: acme,
+  no_token_policy: client-credentials, routes: {{rules: {rules}}}}}}}]}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"host": "tool.lab1", "target_audience": "tool", "token_scopes": "openid"}, "Exchange"),
+        ({"host": "tool.lab1", "passthrough": True}, "Passthrough"),
+        ({"host": "tool.lab1", "action": "passthrough"}, "Passthrough"),
+    ],
+)
+def test_rules_inside_the_consolidated_file(rule: JSON, expected: str) -> None:
+    """They accept both ways to pass a call on, and become destination rules like those of a file (3.6)."""
+    objects = era_objects("E4", runtime=INLINE.format(rules=json.dumps([rule])))
+    migration = migrated(objects, "E4")
+    (made,) = value(migration, RULES)
+    assert (made["match"]["host"], made["action"]) == ("tool.lab1", expected)
+    assert verified(migration, workload({"kagenti.io/type": "agent"})).ok
+
+
+@pytest.mark.parametrize("rules", [7, [7], [{"host": 7}]])
+def test_rules_of_the_wrong_type(rules: JSON) -> None:
+    """One fault; the rest of the file counts."""
+    migration = migrated(era_objects("E4", runtime=INLINE.format(rules=json.dumps(rules))), "E4")
+    assert [fault.reason for fault in migration.report.faults] == ["WrongType"]
+    assert value(migration, "identity.clientRegistration.keycloak.realm") == "acme"
+
+
+@pytest.mark.parametrize(
+    ("glob", "host", "expected"),
+    [
+        ("*.a", "b.a", True),
+        ("*.a", "c.b.a", False),
+        ("**.a", "c.b.a", True),
+        ("**", "c.b.a", True),
+        ("*", "a.b", False),
+        ("a?.b", "ac.b", True),
+        ("a?.b", "a.b", False),
+        ("a**", "a", True),
+        ("***", "a.b", True),
+        ("a-*-z.b", "a--z.b", True),
+        (f"{'*a' * 30}b.x", f"{'a' * 63}.x", False),
+    ],
+    ids=str,
+)
+def test_what_a_glob_takes(glob: str, host: str, expected: bool) -> None:
+    """As the old processor's library had it; the last one would keep a regular expression busy for ever."""
+    assert Route(glob).matches(host) is expected

@@ -11,7 +11,7 @@ from kagenti.core.migration.report import Report
 from kagenti.core.migration.runbook import Plan, Step
 from kagenti.core.migration.workloads import workload_of
 from tests import legacy
-from tests.unit.core.migration.given import PLACE, read
+from tests.unit.core.migration.given import PLACE, era_objects, read, workload
 
 JSON = Any  # an object
 
@@ -105,6 +105,40 @@ def test_settings_come_before_anything_injects(way: str) -> None:
     assert [runbook.described(step) for step in found]
 
 
+@pytest.mark.parametrize(
+    ("era", "labels", "expected"),
+    [
+        ("E2b", {"kagenti.io/type": "agent"}, []),
+        (
+            "E2b",
+            {"kagenti.io/type": "agent", "kagenti.io/client-registration-inject": "false"},
+            [("remove", "kagenti.io~1client-registration-inject")],
+        ),
+        ("E5", {"rossoctl.io/type": "agent", "rossoctl.io/inject": "enabled"}, [("add", "kagenti.io~1type")]),
+        (
+            "E5",
+            {"rossoctl.io/type": "agent", "rossoctl.io/spiffe-helper-inject": "false"},
+            [("add", "kagenti.io~1type"), ("add", "kagenti.io~1spiffe-helper-inject")],
+        ),
+    ],
+)
+def test_labels_that_kagenti_would_not_read_or_misread(
+    era: str, labels: dict[str, str], expected: list[tuple[str, str]]
+) -> None:
+    """Come first, while the old webhook still injects; the trigger is left to the steps that are guarded."""
+    old, _ = read(era_objects(era), era)
+    found = [
+        step for step in runbook.runbook(Plan("cr", old, [workload(labels)], None, HOOK)) if step.name == "pod-labels"
+    ]
+    told = [
+        (one["op"], one["path"].rpartition("/")[2])
+        for step in found
+        for patch in step.patches
+        for one in patch.operations
+    ]
+    assert told == expected
+
+
 def test_every_labelled_workload_is_in_it() -> None:
     """Those that carry a type or the trigger, not the one that is opted out."""
     made = next(step for step in steps("E2b", "cr") if step.title == "AgentRuntimes")
@@ -166,6 +200,38 @@ def test_legacy_agents_are_listed() -> None:
     report = Report()
     assert crs.migrate([older("Agent", {"image": "x"})], {}, report) == []
     assert [one.verdict for one in report.entries] == ["impossible"]
+
+
+def test_a_kind_without_a_counterpart_is_listed() -> None:
+    """As what it is, not as a card that went wrong."""
+    report = Report()
+    assert crs.migrate([older("MCPServer", {"image": "x"})], {}, report) == []
+    assert (report.faults, [one.verdict for one in report.entries]) == ([], ["impossible"])
+
+
+def test_two_older_objects_of_one_name() -> None:
+    """The groups of before and after the renaming: one would overwrite the other."""
+    report, first = Report(), older("AgentRuntime", {"type": "agent", "targetRef": TARGET})
+    other = {**first, "apiVersion": "agent.rossoctl.dev/v1alpha1"}
+    assert len(crs.migrate([first, other], {}, report)) == 1
+    assert [one.objects[0].partition(" ")[0] for one in report.faults] == ["AgentRuntime.agent.rossoctl.dev"]
+
+
+def test_two_older_runtimes_of_one_target() -> None:
+    """Nothing stopped that in the old world, which took the first it found."""
+    report, first = Report(), older("AgentRuntime", {"type": "agent", "targetRef": TARGET})
+    other = {**first, "metadata": {**first["metadata"], "name": "another"}}
+    assert len(crs.migrate([first, other], {}, report)) == 2
+    (told,) = report.findings
+    assert (told.reason, "another" in told.message) == ("SameTarget", True)
+
+
+def test_why_an_older_object_is_refused_names_the_field() -> None:
+    """In one clause, without the value: it may be anything."""
+    report = Report()
+    crs.migrate([older("AgentRuntime", {"type": 5, "targetRef": TARGET})], {}, report)
+    (fault,) = report.faults
+    assert "spec.type would be refused: Input should be 'agent' or 'tool'; write it by hand" in fault.message
 
 
 @pytest.mark.parametrize("spec", [None, [], {"targetRef": {"kind": "Deployment"}}, {"targetRef": 7}, {}])

@@ -1,0 +1,56 @@
+"""Choices and options that several commands offer, in one wording."""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+import typer
+
+
+class Mode(StrEnum):
+    """What triggers injection."""
+
+    label = "label"
+    cr = "cr"
+    both = "both"
+
+
+class Target(StrEnum):
+    """What the webhook mutates."""
+
+    pods = "pods"
+    workloads = "workloads"
+
+
+class Consistency(StrEnum):
+    """Whether an index miss is asked about at the API server."""
+
+    strict = "strict"
+    cached = "cached"
+
+
+class Output(StrEnum):
+    """How a result is printed."""
+
+    table = "table"
+    json = "json"
+    yaml = "yaml"
+
+
+class ReportForm(StrEnum):
+    """How a report is printed: as a result, or to be kept."""
+
+    table = "table"
+    json = "json"
+    yaml = "yaml"
+    markdown = "markdown"
+
+
+Kubeconfig = Annotated[str, typer.Option(envvar="KUBECONFIG", help="Path of the kubeconfig.")]
+ClusterDomain = Annotated[str, typer.Option(envvar="KAGENTI_CLUSTER_DOMAIN", help="DNS domain of the cluster.")]
+ReleaseNamespace = Annotated[
+    str, typer.Option(envvar="KAGENTI_RELEASE_NAMESPACE", help="Namespace of the installation.")
+]
+
+# The chart's own defaults.
+RELEASE_NAMESPACE: Final = "kagenti-system"
+CLUSTER_DOMAIN: Final = "cluster.local"
