@@ -251,7 +251,10 @@ def test_a_check_says_what_a_switch_would_lose(both: Installed, place: ControlPl
         ("OnlyLabel", "switches/misplaced"),
         ("OnlyLabel", "switches/by-label"),
         ("OnlyAgentRuntime", "switches/by-runtime"),
+        ("EmptyTemplate", "triggered"),
     }
+    (waiting,) = [finding["message"] for finding in found if finding["reason"] == "EmptyTemplate"]
+    assert "3 triggered workloads in namespace switches" in waiting
     done = kagenti("check", "--before", "upgrade", kubeconfig=place.kubeconfig)
     assert done.returncode == 0, done.stdout
 

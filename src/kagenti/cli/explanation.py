@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from kagenti.cli.catalogue import Holding
 from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.cli.manifests import Document
 from kagenti.cli.named import Named, named
+from kagenti.cli.structured import dump
 from kagenti.core.admission.evaluate import Evaluation
 from kagenti.core.settings import effective_class
 from kagenti.core.settings.model import ResolvedSettings
@@ -185,16 +185,8 @@ def _settings(settings: ResolvedSettings) -> Iterator[dict[str, JSON]]:
 
 
 def _printed(answer: dict[str, JSON], output: str) -> str:
-    if output == "json":
-        return orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n"
-    if output == "yaml":
-        from ruamel.yaml import YAML
-
-        from kagenti.cli.scalars import unambiguous
-
-        text = io.StringIO()
-        YAML(pure=True).dump(unambiguous(answer), text)
-        return text.getvalue()
+    if output != "table":
+        return dump(answer, output)
     return _table(answer)
 
 
