@@ -226,6 +226,27 @@ def another_teams_client(tenancy: Tenancy, who: str) -> Answer:
     return answer
 
 
+def redirected_names(tenancy: Tenancy, who: str) -> Answer:
+    """Host names of the pod that lead to the tenant's own servers."""
+    names = [{"ip": "10.0.0.66", "hostnames": ["idp.example", f"kagenti-xds.{RELEASE_NAMESPACE}.svc"]}]
+    answer = tenancy.pod(who, label="enabled", hostAliases=names)
+    assert injected(answer.body)
+    bootstrap = answer.body["metadata"]["annotations"]["config.kagenti.io/envoy.yaml"]
+    assert "BEGIN CERTIFICATE" in bootstrap, "the xDS server's CA is what counts"
+    assert env(answer, REGISTRATION, "KEYCLOAK_URL").startswith("https://")
+    return answer
+
+
+def excluded_port(tenancy: Tenancy, who: str) -> Answer:
+    """A port that is not intercepted."""
+    answer = tenancy.pod(who, label="enabled", annotations={"kagenti.io/outbound-ports-exclude": "443"})
+    assert injected(answer.body)
+    assert "443" in str(env(answer, "proxy-init", "OUTBOUND_PORTS_EXCLUDE")).split(",")
+    strict = tenancy.pod(who, namespace=STRICT, annotations={"kagenti.io/outbound-ports-exclude": "443"})
+    assert "443" not in str(env(strict, "proxy-init", "OUTBOUND_PORTS_EXCLUDE") or "").split(",")
+    return answer
+
+
 def second_claim(tenancy: Tenancy, who: str) -> Answer:
     """Two AgentRuntimes for one pod."""
     client, names = tenancy.clients[who], (tenancy.name(), tenancy.name())
@@ -298,6 +319,14 @@ UPWARDS = [
     Row("choose the image of a sidecar", under({"components": {"envoyProxy": {"image": "evil/envoy:1"}}}),
         VALIDATE, ("components.envoyProxy.image", "policy.delegated")),
     Row("break a lock", under({"trace": {"sampling": {"rate": 1.0}}}), VALIDATE, ("trace.sampling", "AgentRuntimeClusterConfig default")),
+    Row("open what a locked `defaultPolicy: Deny` closes, by a rule with `action: Passthrough`", under(rule(action="Passthrough")),
+        INJECT[0], ("ConfigInvalid", "defaultPolicy")),
+    Row("exclude a port from interception, and with it from a locked Deny", excluded_port,
+        why="a lock binds injected traffic, and where injection is not Mandatory a pod need not be injected at all; Mandatory locks "
+            "this setting too, and there it has no effect"),
+    Row("let the names of identity provider and xDS server lead elsewhere (`hostAliases`)", redirected_names,
+        why="both prove themselves by TLS, the xDS server by the CA in the bootstrap; who writes a pod could mount its namespace's "
+            "Secrets anyway. Give the provider an `https` URL"),
     Row("switch injection off where it is Mandatory, by AgentRuntime", under(INBOUND_OFF, namespace=STRICT), VALIDATE,
         ("injection.enabled",)),
     Row("write a second AgentRuntime for a workload", second_claim, VALIDATE, ("already the target",)),

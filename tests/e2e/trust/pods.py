@@ -261,7 +261,8 @@ RUNNING = [
     Row("add a debug container", debugging(), "RBAC", ("cannot",)),
     Row("add a debug container beside the application, as `kubectl debug --profile=baseline` does",
         debugging(targetContainerName="agent", securityContext={"runAsUser": 1000}), accounts=(DEBUG,),
-        why="it sees what the application sees, and is intercepted alike"),
+        why="it sees what the application sees, and is intercepted alike as long as it cooperates: one that runs as root can become the "
+            "proxy's user, so give `pods/ephemeralcontainers` to whom you would give `exec`"),
     Row("debug container that mounts the volume with the client's secret", debugging(volumeMounts=MOUNT), GUARD,
         ("holds credentials",), accounts=(DEBUG,)),
     Row("debug container that mounts the xDS token", debugging(volumeMounts=[{"name": "kagenti-tokens", "mountPath": "/t"}]), GUARD,

@@ -29,20 +29,19 @@ ACCOUNTS = {
 }
 IDP, PARTNER, EVIL = "https://idp.example", "https://partner.example", "https://evil.example"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_KEYCLOAK = {"url": IDP, "realm": "prod", "adminCredentialsSecret": "platform-admin"}
 LAYER = {
-    "identity": {
-        "clientRegistration": {"keycloak": {"url": IDP, "realm": "prod", "adminCredentialsSecret": "platform-admin"}}
-    },
+    "identity": {"clientRegistration": {"keycloak": _KEYCLOAK}, "outbound": {"defaultPolicy": "Deny"}},
     "trace": {"sampling": {"rate": 0.25}},
     "policy": {
-        "locked": ["trace.sampling"],
+        "locked": ["trace.sampling", "identity.outbound.defaultPolicy"],
         "identityProviders": [f"{IDP}/realms/prod", f"{PARTNER}/realms/prod"],
         "namespaces": [{"names": [STRICT], "injection": "Mandatory", "exempt": [
             {"serviceAccount": "batch"}, {"apiVersion": "apps/v1", "kind": "Deployment", "name": "legacy"},
         ]}],
     },
 }  # fmt: skip
-"""The platform's: an identity provider, a list of those that lower layers may name, a lock, Mandatory with exemptions."""
+"""The platform's: an identity provider, a list of those that lower layers may name, locks, Mandatory with exemptions."""
 
 
 @dataclass
