@@ -77,6 +77,7 @@ CHECKS = {
     "LabelOnWorkload": "before switch: the label is on the workload's own metadata, which pods do not see",
     "OnlyLabel": "before switch: the label is the only trigger; bare in mode cr",
     "OnlyAgentRuntime": "before switch: an AgentRuntime is the only trigger; bare in mode label",
+    "EmptyTemplate": "before switch: triggered, and nothing in the template; bare with target workloads until it is written again",
     "OldLayout": "before upgrade: a pod has an older layout than this version writes",
 }
 SECTIONS = {

@@ -5,6 +5,7 @@ import ssl
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -51,12 +52,19 @@ class Answer:
 
 
 class ApiClient:
-    """Talks to the plane's API server as its administrator."""
+    """Talks to the plane's API server as its administrator, or as whom a certificate (file, key) or ``acts_as`` name.
 
-    def __init__(self, plane: Plane) -> None:
+    Args:
+        plane: Where the API server is.
+        certificate: Files of another client certificate and its key.
+        acts_as: A user whom the certificate's may impersonate.
+    """
+
+    def __init__(self, plane: Plane, certificate: tuple[Path, Path] | None = None, *, acts_as: str = "") -> None:
         address = urlsplit(plane.server)
         context = ssl.create_default_context(cafile=str(plane.ca_file))
-        context.load_cert_chain(str(plane.admin_cert), str(plane.admin_key))
+        context.load_cert_chain(*map(str, certificate or (plane.admin_cert, plane.admin_key)))
+        self._more = {"Impersonate-User": acts_as} if acts_as else {}
         self._connection = http.client.HTTPSConnection(
             address.hostname or "", address.port, context=context, timeout=30
         )
@@ -67,7 +75,7 @@ class ApiClient:
         """Sends one request; connects anew once when the server closed the idle connection."""
         target = f"{path}?{urlencode(query)}" if query else path
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Content-Type": kind, "Accept": "application/json", "User-Agent": "kagenti-tests"}
+        headers = {"Content-Type": kind, "Accept": "application/json", "User-Agent": "kagenti-tests"} | self._more
         payload = body if isinstance(body, bytes) else orjson.dumps(body) if body is not None else None
         for attempt in (1, 2):
             try:

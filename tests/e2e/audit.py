@@ -4,7 +4,7 @@ The log is written before an answer leaves the server (mode blocking), so that w
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,65 @@ def _mutations(annotations: Mapping[str, str]) -> Iterator[Mutation]:
             _, number, _, index = key.removeprefix(_MUTATION).split("_")
             said = orjson.loads(value)
             yield Mutation(int(number), int(index), said["configuration"], said["webhook"], said["mutated"])
+
+
+@dataclass(frozen=True, order=True)
+class Right:
+    """A verb on a resource, ``resource/subresource`` or the path of no resource; ``name`` where the rule gives names."""
+
+    group: str
+    resource: str
+    verb: str
+    name: str = ""
+
+
+def granted(documents: Iterable[JSON], account: str) -> set[Right]:
+    """Returns what the rendered roles that are bound to a service account grant it, aggregated roles included."""
+    manifests = [
+        document
+        for document in documents
+        if "rules" in document or "roleRef" in document or "aggregationRule" in document
+    ]
+    bound = {
+        (document["roleRef"]["kind"], document["roleRef"]["name"])
+        for document in manifests
+        if any(subject["name"] == account for subject in document.get("subjects") or ())
+    }
+    roles = [document for document in manifests if (document["kind"], document["metadata"]["name"]) in bound]
+    selectors = [
+        selector["matchLabels"].items()
+        for role in roles
+        for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()
+    ]
+    roles += [
+        document
+        for document in manifests
+        if document["kind"] == "ClusterRole"
+        and any(selector <= document["metadata"]["labels"].items() for selector in selectors)
+    ]
+    return {right for role in roles for rule in role.get("rules") or () for right in _rights(rule)}
+
+
+def _rights(rule: JSON) -> Iterator[Right]:
+    for verb in rule["verbs"]:
+        yield from (Right("", path, verb) for path in rule.get("nonResourceURLs") or ())
+        for group in rule.get("apiGroups") or ():
+            for resource in rule.get("resources") or ():
+                yield from (Right(group, resource, verb, name) for name in rule.get("resourceNames") or ("",))
+
+
+def used(found: Iterable[Request], account: str, rights: Iterable[Right]) -> set[Right]:
+    """Returns the rights among these that requests of that account of ours needed, and were answered with success."""
+    known = set(rights)
+    made = [each for each in found if each.user == f"{OURS}{account}" and each.code < 300]  # HTTP success
+    spelled = {
+        Right(each.group, f"{each.resource}/{each.subresource}" if each.subresource else each.resource, each.verb, name)
+        if each.resource
+        else Right("", each.uri.partition("?")[0], each.verb)
+        for each in made
+        for name in ("", each.name)
+    }
+    return known & spelled
 
 
 def calls(log: Path, *, namespace: str, user: str = OURS, since: int = 0) -> Counter[str]:

@@ -424,6 +424,7 @@ def test_the_operators_account_writes_status_events_and_its_lease_and_evicts(may
     }
     kinds = ("agentruntimes", "agentruntimeconfigs", "agentruntimeclusterconfigs", "agentcards")
     expected = {*(("patch", f"{kind}/status") for kind in kinds), ("create", "events"), ("create", "pods/eviction")}
+    expected |= {("patch", f"{kind}webhookconfigurations") for kind in ("mutating", "validating")}  # ours, by name
     restarts = {("patch", kind) for kind in ("deployments", "statefulsets", "daemonsets")} if may_restart else set()
     assert writes == expected | restarts
     resources = {resource for role in roles for rule in role["rules"] for resource in rule["resources"]}

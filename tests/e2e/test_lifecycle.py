@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from tests.e2e.admission.manifests import runtime, workload
 from tests.e2e.admission.observed import injected
 from tests.e2e.api_client import ApiClient
+from tests.e2e.audit import OURS, granted, requests, used
 from tests.e2e.installed import RELEASE_NAMESPACE, ROOT, Installed, Options
 from tests.e2e.plane.certificates import mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
@@ -251,7 +252,10 @@ def test_a_check_says_what_a_switch_would_lose(both: Installed, place: ControlPl
         ("OnlyLabel", "switches/misplaced"),
         ("OnlyLabel", "switches/by-label"),
         ("OnlyAgentRuntime", "switches/by-runtime"),
+        ("EmptyTemplate", "triggered"),
     }
+    (waiting,) = [finding["message"] for finding in found if finding["reason"] == "EmptyTemplate"]
+    assert "3 triggered workloads in namespace switches" in waiting
     done = kagenti("check", "--before", "upgrade", kubeconfig=place.kubeconfig)
     assert done.returncode == 0, done.stdout
 
@@ -263,3 +267,18 @@ def test_images_of_the_cluster_are_listed(both: Installed, place: ControlPlane, 
     done = kagenti("images", "--from-cluster", kubeconfig=place.kubeconfig)
     assert "corp.example/envoy:1" in done.stdout.split()
     api.merge("AgentRuntimeClusterConfig", "", "default", {"spec": {"components": None}})
+
+
+@pytest.mark.parametrize(("account", "event"), [("kagenti-check", "test"), ("kagenti-withdraw", "pre-delete")])
+def test_the_account_of_a_hook_may_do_what_its_command_does(account: str, event: str, place: ControlPlane) -> None:
+    """No call outside of its rights in the runs above, whatever mode and target; and no right that none of them used."""
+    documents = []
+    for target in ("pods", "workloads"):
+        command = ("template", "kagenti", str(CHART), "-n", RELEASE_NAMESPACE, "--kube-version", "1.36.3")
+        done = run_helm(*command, *values(Options(target=target)))
+        documents += [found for found in YAML(typ="safe", pure=True).load_all(StringIO(done.stdout)) if found]
+    hooked = [found for found in documents if (found["metadata"].get("annotations") or {}).get("helm.sh/hook") == event]
+    rights, made = granted(hooked, account), list(requests(place.audit_log, user=f"{OURS}{account}"))
+    assert rights
+    assert sorted(rights - used(made, account, rights)) == []
+    assert [found for found in made if found.annotations.get("authorization.k8s.io/decision") == "forbid"] == []

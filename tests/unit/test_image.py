@@ -77,3 +77,15 @@ def test_the_wheel_is_built_by_the_locked_hatchling() -> None:
     )
     assert any(pin.startswith("hatchling==") for pin in build)
     assert build <= dev
+
+
+def test_no_line_names_an_architecture() -> None:
+    """One Dockerfile for all of them (``docker buildx build --platform linux/amd64,linux/arm64``): the lock files have hashes for each."""
+    assert re.findall(r"x86_64|amd64|aarch64|arm64|--platform", DOCKERFILE) == []
+    compiled = [
+        text
+        for text in re.split(r"\n(?=\S)", (ROOT / "requirements" / "run.txt").read_text())
+        if text.startswith(("orjson", "grpcio"))
+    ]
+    assert len(compiled) == 2
+    assert all(text.count("--hash=") > 10 for text in compiled), "locked for one platform alone"

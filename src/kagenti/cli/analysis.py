@@ -5,9 +5,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from kagenti.cli import catalogue, manifests, printing, workloads
+from kagenti.cli import catalogue, manifests, workloads
 from kagenti.cli.catalogue import Held, Holding
 from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.cli.structured import dump
 from kagenti.core import analysis
 from kagenti.core.settings.model import Finding, Source
 from kagenti.core.workload import Subject
@@ -33,7 +34,7 @@ def run(files: Sequence[str], *, namespace: str, setup: Setup, output: str, kube
         lines = [": ".join(part for part in (what, one.reason, one.message) if part) for what, one in found]
         sys.stdout.write("".join(f"{line}\n" for line in lines or [f"nothing found in {len(subjects)} workloads"]))
     else:
-        sys.stdout.write(printing.structured([_row(what, one) for what, one in found], output))
+        sys.stdout.write(dump([_row(what, one) for what, one in found], output))
     return int(bool(found))
 
 

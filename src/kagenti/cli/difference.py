@@ -9,10 +9,11 @@ from typing import Any
 
 import orjson
 
-from kagenti.cli import catalogue, cluster, fleet, manifests, printing
+from kagenti.cli import catalogue, cluster, fleet, manifests
 from kagenti.cli.catalogue import Holding
 from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.cli.fleet import Fleet
+from kagenti.cli.structured import dump
 from kagenti.core import settings
 from kagenti.core.admission.evaluate import Evaluation
 from kagenti.core.settings import Change
@@ -55,7 +56,7 @@ def run(files: Sequence[str], *, namespace: str, setup: Setup, output: str, kube
     if output == "table":
         sys.stdout.write("".join(f"{line}\n" for line in _lines(found, seen)))
     else:
-        sys.stdout.write(printing.structured(_answer(found, seen), output))
+        sys.stdout.write(dump(_answer(found, seen), output))
     return int(bool(found))
 
 

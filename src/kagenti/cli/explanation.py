@@ -9,11 +9,12 @@ from typing import Any
 
 import orjson
 
-from kagenti.cli import catalogue, manifests, printing, sharing, workloads
+from kagenti.cli import catalogue, manifests, sharing, workloads
 from kagenti.cli.catalogue import Holding
 from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.cli.manifests import Document
 from kagenti.cli.named import Named, named
+from kagenti.cli.structured import dump
 from kagenti.core.admission.evaluate import Evaluation
 from kagenti.core.settings import effective_class
 from kagenti.core.settings.model import ResolvedSettings
@@ -32,7 +33,7 @@ def run(asked: str, *, namespace: str, files: Sequence[str], setup: Setup, outpu
     beside = [(other, evaluator.evaluate(other)) for other in asked_of.beside]
     notes = sharing.note(subject, evaluation, beside, evaluator=evaluator)
     answer = describe(evaluator.seen(subject), evaluation, exists=asked_of.exists, notes=notes)
-    sys.stdout.write(_table(answer) if output == "table" else printing.structured(answer, output))
+    sys.stdout.write(_table(answer) if output == "table" else dump(answer, output))
     return int(evaluation.decision.outcome == "Deny" or bool(answer["findings"]))
 
 

@@ -10,6 +10,7 @@ import orjson
 
 from kagenti import errors
 from kagenti.cli import cluster
+from kagenti.cli.structured import dump
 from kagenti.core import health
 from kagenti.core.health import Answer, Facts, Fleet
 from kagenti.core.settings.model import Finding
@@ -37,7 +38,7 @@ def run(*, namespace: str, release_namespace: str, purpose: health.Purpose, outp
         facts = await _Reader(client).facts(namespace, release_namespace)
         findings = health.examine(facts)
         if purpose:
-            findings += health.before(purpose, await _fleet(client))
+            findings += health.before(purpose, await _fleet(client), target=health.installed_target(facts.injector))
         return facts, findings
 
     facts, findings = cluster.session(kubeconfig, work)
@@ -149,7 +150,7 @@ def _printed(facts: Facts, findings: list[Finding], output: str) -> str:
     rows = [{"reason": finding.reason, "message": finding.message} for finding in findings]
     if output != "table":
         answer = {"healthy": not rows, "findings": rows, "notChecked": list(facts.unread)}
-        return orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n"  # JSON is YAML
+        return dump(answer, output)
     lines = [f"{row['reason']}: {row['message']}" for row in rows] or ["healthy: a dry-run pod comes back injected"]
     lines += [f"not checked, this account may not read it: {what}" for what in facts.unread]
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ import orjson
 
 from kagenti import __version__
 from kagenti.cli import cluster
+from kagenti.cli.structured import dump
 from kagenti.core import images
 from kagenti.core.images import Image
 from kagenti.kube.client import KubeClient
@@ -39,8 +40,8 @@ async def _layers(client: KubeClient) -> list[JSON]:
 
 
 def _printed(found: list[Image], output: str) -> str:
-    if output != "table":  # JSON is YAML
+    if output != "table":
         rows = [{"used": image.used, "image": image.name, "mirror": image.mirror} for image in found]
-        return orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode() + "\n"
+        return dump(rows, output)
     lines = sorted({f"{image.name} {image.mirror}" if image.mirror != image.name else image.name for image in found})
     return "".join(f"{line}\n" for line in lines)

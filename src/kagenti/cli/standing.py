@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kagenti.cli import cluster, fleet, printing
+from kagenti.cli import cluster, fleet
 from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.cli.fleet import Fleet
 from kagenti.cli.named import named
+from kagenti.cli.structured import dump
 from kagenti.core.inject import carries_ours
 from kagenti.core.reconcile.judge import Judged
 from kagenti.core.workload import Subject, WorkloadRef, group_of
@@ -166,7 +167,7 @@ def _refusals(propagation: Sequence[JSON]) -> Iterator[str]:
 
 def _printed(found: Sequence[Standing], output: str) -> str:
     if output != "table":
-        return printing.structured([_row(standing) for standing in found], output)
+        return dump([_row(standing) for standing in found], output)
     if not found:
         return "no workload here is injected or asks for it\n"
     cells = [_COLUMNS, *(_cells(standing) for standing in found)]

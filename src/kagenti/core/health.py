@@ -18,12 +18,14 @@ from kagenti_api.v1alpha1 import wellknown
 JSON = Any  # a raw object
 
 Purpose = Literal["", "uninstall", "switch", "upgrade"]
+Target = Literal["pods", "workloads"]
 INJECTOR: Final = "kagenti-injector"
 VALIDATOR: Final = "kagenti-validator"
 OPERATOR: Final = "kagenti-operator"
 LEASE: Final = f"Lease {OPERATOR}"
 PROBE: Final = "kagenti-check"
 """Name of the object that is created as a dry run."""
+_NAMED: Final = 5  # workloads that a counting finding names
 CRDS: Final = ("agentcards", "agentruntimeclusterconfigs", "agentruntimeconfigs", "agentruntimes")
 
 
@@ -62,14 +64,14 @@ def installed_mode(injector: JSON) -> Mode:
     return "cr" if names == {"inject-cr"} else "both"
 
 
-def installed_target(injector: JSON) -> Literal["pods", "workloads"]:
+def installed_target(injector: JSON) -> Target:
     """Returns what a MutatingWebhookConfiguration of ours mutates."""
     entries = (injector or {}).get("webhooks") or ()
     resources = {name for entry in entries for rule in entry.get("rules") or () for name in rule.get("resources") or ()}
     return "workloads" if "deployments" in resources else "pods"
 
 
-def probe(namespace: str, target: Literal["pods", "workloads"]) -> JSON:
+def probe(namespace: str, target: Target) -> JSON:
     """Returns the object to create as a dry run: labelled, and within Pod Security's restricted by itself."""
     container = {
         "name": "probe",
@@ -222,12 +224,16 @@ class Fleet:
     targets: frozenset[tuple[str, str, str]] = frozenset()
 
 
-def before(purpose: Purpose, fleet: Fleet) -> list[Finding]:
-    """Returns what must be rolled or mended before that step; each finding names one object, or counts pods."""
+def before(purpose: Purpose, fleet: Fleet, *, target: Target = "pods") -> list[Finding]:
+    """Returns what must be rolled or mended before that step; each finding names one object, or counts those of a namespace.
+
+    ``target`` is the installed one: what stands in templates matters to who leaves it.
+    """
     if purpose == "uninstall":
         return [*_left_behind(fleet.pods), *_templates(fleet.workloads)]
     if purpose == "switch":
-        return [*_misplaced(fleet.workloads), *_templates(fleet.workloads), *_one_trigger(fleet)]
+        empty = _empty_templates(fleet) if target == "pods" else ()
+        return [*_misplaced(fleet.workloads), *_templates(fleet.workloads), *_one_trigger(fleet), *empty]
     return list(_old_layouts(fleet.pods)) if purpose == "upgrade" else []
 
 
@@ -244,10 +250,33 @@ def _left_behind(pods: Sequence[JSON]) -> Iterator[Finding]:
 def _templates(workloads: Iterable[JSON]) -> Iterator[Finding]:
     """Sidecars inside templates: target workloads, or webhooks up to March 2026 (reference §1)."""
     for subject in _subjects(workloads):
-        names = {item.get("name") for key in ("containers", "initContainers") for item in subject.spec.get(key) or ()}
-        if names & set(RESERVED_CONTAINERS):
+        if _has_sidecars(subject):
             yield Finding("SidecarsInTemplate", f"{subject.owner} has sidecars in its template, which every new pod brings "
                                                  "along; take them out: `kubectl get … -o yaml | kagenti uninject -f -`")  # fmt: skip
+
+
+def _has_sidecars(subject: Subject) -> bool:
+    names = {item.get("name") for key in ("containers", "initContainers") for item in subject.spec.get(key) or ()}
+    return not names.isdisjoint(RESERVED_CONTAINERS)
+
+
+def _empty_templates(fleet: Fleet) -> Iterator[Finding]:
+    """To target workloads: no entry sees a pod any more, and a template is filled when it is next written."""
+    waiting: dict[str, list[str]] = {}
+    for subject in _subjects(fleet.workloads):
+        owner = subject.owner
+        targeted = (owner.kind, owner.namespace, owner.name) in fleet.targets
+        own = (subject.labels_of_workload or {}).get(wellknown.INJECT_LABEL)  # counts there too
+        labelled = (subject.inject_label or own) == wellknown.INJECT_ENABLED
+        if (targeted or labelled) and not _has_sidecars(subject):
+            waiting.setdefault(owner.namespace, []).append(f"{owner.kind} {owner.name}")
+    for namespace, names in sorted(waiting.items()):
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield Finding("EmptyTemplate", f"{len(names)} triggered workloads in namespace {namespace} have no sidecars in their "
+                                        f"template ({', '.join(names[:_NAMED])}{more}): after a switch to target workloads their "
+                                        "next pods come up bare until the template is written again; right after it run `kubectl "
+                                        f"rollout restart deployment,statefulset,daemonset -n {namespace}`, and change "
+                                        "something in the templates of CronJobs")  # fmt: skip
 
 
 def _misplaced(workloads: Iterable[JSON]) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ from kagenti.operator.disruptions import Disruptor
 from kagenti.operator.lag import Lag
 from kagenti.operator.lease import Lease
 from kagenti.operator.metrics import Metrics, Readings
+from kagenti.operator.ownership import Ownership
 from kagenti.operator.pods import OBSERVED_PODS, ObservedPod
 from kagenti.operator.population import Population
 from kagenti.operator.process import Part, Process
@@ -104,6 +105,7 @@ class Parts:
         self.desk = Desk(self.catalogue, self.layers, self._context())
         self.disruptor = Disruptor(client)
         self.rollouts = self._rollouts()
+        self.ownership = Ownership(client, namespace=config.installation.release_namespace, logger=logger)
         self.metrics = Metrics(self._readings())
         self.reconciler = self._reconciler()
         self.population.store.on_change(self._pod_changed)
@@ -131,6 +133,7 @@ class Parts:
             ("events", self.writer.run),
             ("agent cards", self.agent_cards.run),
             ("rollouts", self.rollouts.driver.run),
+            ("ownership", self.ownership.run),
         ]
         return Process(
             self.config,

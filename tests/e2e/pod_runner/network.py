@@ -71,14 +71,16 @@ class Network:
 class Node:
     """The node: an address of its own at which services stand, reachable from every pod and from this machine."""
 
-    ADDRESS = "10.209.255.254"
+    ADDRESS, SECOND = "10.209.255.254", "10.209.255.253"
 
-    def __init__(self) -> None:
-        self._link, self._end = f"kgn{os.getpid()}", f"kgm{os.getpid()}"
+    def __init__(self, address: str = ADDRESS) -> None:
+        """``address`` is one of the two: where two installations run beside each other, each has its services."""
+        self.address, letter = address, "n" if address == self.ADDRESS else "s"
+        self._link, self._end = f"kg{letter}{os.getpid()}", f"kg{letter}e{os.getpid()}"
 
     def __enter__(self) -> "Node":
         _ip("link", "add", self._link, "type", "veth", "peer", "name", self._end)
-        _ip("addr", "add", f"{self.ADDRESS}/32", "dev", self._link)
+        _ip("addr", "add", f"{self.address}/32", "dev", self._link)
         _ip("link", "set", self._link, "up")
         return self
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import orjson
 import pytest
+from ruamel.yaml import YAML
 
 from tests.unit.cli.api_server import Server
 from tests.unit.cli.conftest import Done
@@ -49,6 +50,15 @@ def test_findings_exit_with_1_and_are_printed_as_json(healthy: Server, kagenti: 
     answer = orjson.loads(done.out)
     assert (done.code, answer["healthy"], answer["notChecked"]) == (1, False, ["namespaces"])
     assert [finding["reason"] for finding in answer["findings"]] == ["ReplicasNotReady"]
+
+
+@pytest.mark.parametrize("command", ["check", "images"])
+def test_yaml_is_yaml_and_says_the_same_as_json(command: str, healthy: Server, kagenti: Run) -> None:
+    """In block style, as ``explain`` prints it: JSON would pass for YAML with a machine, not with a reader."""
+    healthy.objects[SYSTEM] = {"items": [deployment("kagenti-webhook", ready=0)]}
+    printed = {form: kagenti(command, "-o", form, "--kubeconfig", healthy.kubeconfig).out for form in ("json", "yaml")}
+    assert YAML(typ="safe", pure=True).load(printed["yaml"]) == orjson.loads(printed["json"])
+    assert printed["yaml"][0] not in "{["
 
 
 def test_a_refused_probe_is_a_finding_with_the_servers_words(healthy: Server, kagenti: Run) -> None:

@@ -107,11 +107,12 @@ STEPS: list[tuple[str, health.Purpose, Fleet, list[str]]] = [
     ("pods live on", "uninstall", Fleet(pods=[pod(), pod("b")]), ["KeepsLastPolicy"]),
     ("sidecars would stay", "uninstall", Fleet(workloads=[workload(sidecar="envoy-proxy")]), ["SidecarsInTemplate"]),
     ("nothing of ours", "uninstall", Fleet(workloads=[workload(sidecar="istio-proxy")]), []),
-    ("pods do not see it", "switch", Fleet(workloads=[workload(own="x")], targets=TARGETED), ["LabelOnWorkload"]),
+    ("pods do not see it", "switch", Fleet(workloads=[workload(own="x")], targets=TARGETED), ["LabelOnWorkload", "EmptyTemplate"]),
     ("old sidecars", "switch", Fleet(workloads=[workload(label="x", sidecar="proxy-init")], targets=TARGETED), ["SidecarsInTemplate"]),
-    ("bare in mode cr", "switch", Fleet(workloads=[workload(label="x")]), ["OnlyLabel"]),
-    ("bare in mode label", "switch", Fleet(workloads=[workload()], targets=TARGETED), ["OnlyAgentRuntime"]),
-    ("both triggers", "switch", Fleet(workloads=[workload(label="x")], targets=TARGETED), []),
+    ("bare in mode cr", "switch", Fleet(workloads=[workload(label="x")]), ["OnlyLabel", "EmptyTemplate"]),
+    ("bare in mode label", "switch", Fleet(workloads=[workload()], targets=TARGETED), ["OnlyAgentRuntime", "EmptyTemplate"]),
+    ("both triggers", "switch", Fleet(workloads=[workload(label="x")], targets=TARGETED), ["EmptyTemplate"]),
+    ("no trigger", "switch", Fleet(workloads=[workload()]), []),
     ("today's pods", "upgrade", Fleet(pods=[pod()]), []),
     ("older pods", "upgrade", Fleet(pods=[pod(layout=0)]), ["OldLayout"]),
     ("no receipt", "upgrade", Fleet(pods=[{**pod(), "metadata": {"name": "x", "namespace": "t"}}]), ["OldLayout"]),
@@ -122,6 +123,19 @@ STEPS: list[tuple[str, health.Purpose, Fleet, list[str]]] = [
 def test_before_a_step(why: str, purpose: health.Purpose, fleet: Fleet, reasons: list[str]) -> None:
     """What must be rolled or mended first."""
     assert [finding.reason for finding in health.before(purpose, fleet)] == reasons
+
+
+def test_templates_that_workloads_would_leave_empty_are_counted_by_namespace() -> None:
+    """Five are named; an installation that fills templates has nothing to lose there."""
+    many = [workload(label="x") for _ in range(7)]
+    for number, found in enumerate(many):
+        found["metadata"]["name"] = f"w{number}"
+    targets = frozenset(("Deployment", "team1", f"w{number}") for number in range(7))
+    (finding,) = health.before("switch", Fleet(workloads=many, targets=targets))
+    assert "7 triggered workloads in namespace team1" in finding.message
+    assert "Deployment w4 and 2 more)" in finding.message
+    assert "kubectl rollout restart deployment,statefulset,daemonset -n team1" in finding.message
+    assert health.before("switch", Fleet(workloads=many, targets=targets), target="workloads") == []
 
 
 def test_the_probe_tells_which_drivers_it_needs() -> None:
