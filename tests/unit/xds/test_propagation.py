@@ -390,6 +390,28 @@ class TestWrites:
             await eventually(lambda: desk.publisher.writes["gone"])
             assert desk.publisher.writes["failed"] == 0
 
+    async def test_an_object_that_goes_while_others_are_written_ends_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It was due in the same round; the process ends with its writer."""
+        monkeypatch.setattr("kagenti.xds.propagation._SLICE", 1)
+        async with _desk() as desk:
+            first = desk.statuses.create("AgentRuntimeClusterConfig", trace={})
+            second = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            await desk.proxies.acked()
+            await desk.quiet()
+            apply, removed = desk.statuses.apply, []
+
+            async def removing(path: str, manifest: JSON, *, manager: str, timeout: float) -> bytes:
+                if not removed:
+                    other = second if manifest["kind"] == first.kind else first
+                    removed.append(desk.bench.catalogue.stores[other.kind].get(other.namespace, other.name))
+                    desk.bench.catalogue.stores[other.kind].apply(Delete(removed[0]))
+                return await apply(path, manifest, manager=manager, timeout=timeout)
+
+            monkeypatch.setattr(desk.statuses, "apply", removing)
+            await desk.proxies.acked(pod("b", name="b"))
+            await eventually(lambda: removed)
+            await desk.quiet()
+
     async def test_entries_of_an_earlier_process_are_known(self) -> None:
         """The same replica, restarted in place: what it left is corrected, not doubled."""
         async with _desk() as desk:
