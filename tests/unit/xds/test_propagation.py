@@ -390,7 +390,9 @@ class TestWrites:
             await eventually(lambda: desk.publisher.writes["gone"])
             assert desk.publisher.writes["failed"] == 0
 
-    async def test_an_object_that_goes_while_others_are_written_ends_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_an_object_that_goes_while_others_are_written_ends_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """It was due in the same round; the process ends with its writer."""
         monkeypatch.setattr("kagenti.xds.propagation._SLICE", 1)
         async with _desk() as desk:
