@@ -126,6 +126,19 @@ class TestCensus:
             desk.bench.pods.store.apply(Delete(pod()))
             assert (desk.census.counts(WEATHER), desk.census.workloads()) == (Counts(), ())
 
+    @pytest.mark.parametrize("other", [{"deletionTimestamp": "2026-01-01T00:00:00Z"}, {"phase": "Pending"}, None])
+    async def test_only_pods_that_run_count_as_acknowledged(self, other: JSON) -> None:
+        """In a roll-out, the stream of a pod that goes, comes or is gone must not stand in for one that is not so far."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            await desk.proxies.acked(pod("a", name="a"))
+            await desk.proxies.connect(pod("b", name="b"))
+            changed = pod("a", name="a", **(other or {}))
+            desk.bench.pods.store.apply(Apply(changed) if other else Delete(changed))
+            await desk.quiet()
+            assert desk.census.counts(WEATHER) == Counts(pending=1)
+            assert desk.statuses.condition(runtime) == ("False", "Pending")
+
     async def test_what_keeps_the_newest_back_makes_pending(self) -> None:
         """An acknowledgement of what is no longer wanted is none."""
         async with _desk() as desk:
