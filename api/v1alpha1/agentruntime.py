@@ -215,7 +215,9 @@ class AgentRuntime(Model):
             Column("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
             Column("Current", "integer", ".status.pods.current"),
             Column("Pods", "integer", ".status.pods.total"),
+            Column("Stale", "integer", ".status.pods.stale", priority=1),
             Column("Revision", "string", ".status.config.revision", priority=1),
+            Column("Message", "string", ".status.message", priority=1),
             Column("Age", "date", ".metadata.creationTimestamp"),
         ),
     )

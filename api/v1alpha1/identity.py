@@ -214,7 +214,7 @@ class Outbound(Model):
     traffic_interception: TrafficInterception | None = None
     """How traffic is redirected to Envoy."""
     default_policy: Annotated[Literal["Passthrough", "Exchange", "Deny"] | None, LIVE] = None
-    """What happens to destinations without a rule. Binds cooperative apps; use NetworkPolicy to enforce egress."""
+    """What happens to destinations without a rule. Binds cooperative apps, and TCP only; use NetworkPolicy to enforce egress."""
     token_exchange: TokenExchange | None = None
     """Token exchange."""
 

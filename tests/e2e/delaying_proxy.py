@@ -1,4 +1,4 @@
-"""A reverse proxy before the API server that holds back watch events, or answers reads with 503: faults made to order.
+"""A reverse proxy before the API server that holds back watch events, answers reads with 503, or cuts: faults made to order.
 
 Runs in a thread of its own with its own event loop. Everything but watches passes at once and unchanged; the caller's
 Authorization header is passed on, so that rights stay those of the caller.
@@ -9,7 +9,7 @@ import ssl
 import threading
 from pathlib import Path
 
-from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector, web
 
 from tests.e2e.plane.control_plane import ControlPlane
 
@@ -27,7 +27,8 @@ class DelayingProxy:
         self._loop = asyncio.new_event_loop()
         self._free = asyncio.Event()
         self._free.set()
-        self._refusing = threading.Event()
+        self._refusing, self._down = threading.Event(), threading.Event()
+        self._watches: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self.port = 0
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
@@ -51,9 +52,19 @@ class DelayingProxy:
         """From now on, reads of the chosen path that are no watch are answered 503."""
         self._refusing.set()
 
+    def cut(self) -> None:
+        """Breaks the open watches of the chosen path; from now on whatever asks for it is answered 503."""
+        self._down.set()
+        self._loop.call_soon_threadsafe(self._break)
+
+    def _break(self) -> None:
+        for task in self._watches:
+            task.cancel()
+
     def release(self) -> None:
         """Delivers what was held back, and refuses no more."""
         self._refusing.clear()
+        self._down.clear()
         self._loop.call_soon_threadsafe(self._free.set)
 
     def kubeconfig(self, original: Path, folder: Path) -> Path:
@@ -89,8 +100,9 @@ class DelayingProxy:
 
     async def _forward(self, session: ClientSession, request: web.Request) -> web.StreamResponse:
         headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP}
-        held = request.path.startswith(self._hold_path) and request.query.get("watch") in ("1", "true")
-        if self._refusing.is_set() and not held and request.path.startswith(self._hold_path):
+        chosen = request.path.startswith(self._hold_path)
+        held = chosen and request.query.get("watch") in ("1", "true")
+        if chosen and (self._down.is_set() or (self._refusing.is_set() and not held)):
             return web.json_response({"kind": "Status", "message": "refused by the test"}, status=503)
         async with session.request(
             request.method, self._server + request.raw_path, headers=headers, data=await request.read()
@@ -102,8 +114,20 @@ class DelayingProxy:
             }
             answer = web.StreamResponse(status=upstream.status, headers=kept)
             await answer.prepare(request)
-            async for chunk in upstream.content.iter_any():
-                if held:
-                    await self._free.wait()
-                await answer.write(chunk)
+            passing = asyncio.create_task(self._pass(upstream, answer, held=held))
+            if held:
+                self._watches.add(passing)
+                passing.add_done_callback(self._watches.discard)
+            try:
+                await passing
+            except asyncio.CancelledError:
+                passing.cancel()
+                if request.transport is not None:
+                    request.transport.abort()
             return answer
+
+    async def _pass(self, upstream: ClientResponse, answer: web.StreamResponse, *, held: bool) -> None:
+        async for chunk in upstream.content.iter_any():
+            if held:
+                await self._free.wait()
+            await answer.write(chunk)

@@ -172,6 +172,8 @@ def conclude(entries: Sequence[Mapping[str, JSON]], *, proxies: int, revision: s
     if rejected:
         what = f"{rejected} of {max(proxies, rejected)} proxies refused the configuration and keep the last good one"
         return Conclusion("False", REJECTED, f"{what}: {quote}" if quote else what)
+    if proxies == 0 and quote and any(_count(found, "pending") for found in current):
+        return Conclusion("False", PENDING, quote)  # pods that cannot start before what it names is there
     if proxies == 0:
         return Conclusion("Unknown", NO_PROXIES, "no pod runs that has a proxy")
     if not any(connected(found) for found in entries):

@@ -2,7 +2,7 @@
 
 from kagenti.kube.catalogue import Catalogue, keep_last_valid
 from kagenti.kube.client import KubeClient
-from kagenti.kube.feed import AnyFeed, Feed, FeedState, Reflect, Reflecting, feeds_of
+from kagenti.kube.feed import AnyFeed, Current, Feed, FeedState, Following, Reflect, Reflecting, feeds_of
 from kagenti.kube.kinds import AGENT_CARDS, KINDS, OBSERVED, Kind, StoredObject, path_of
 from kagenti.kube.owners import OwnerReader
 from kagenti.kube.pods import PODS, StoredPod
@@ -17,8 +17,10 @@ __all__ = [
     "PODS",
     "AnyFeed",
     "Catalogue",
+    "Current",
     "Feed",
     "FeedState",
+    "Following",
     "Kind",
     "KubeClient",
     "OwnerReader",

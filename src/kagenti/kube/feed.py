@@ -1,16 +1,21 @@
 """One cache and what keeps it fresh, as readiness and metrics see them."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
+from kagenti import errors
 from kagenti.core.store import Store
 from kagenti.kube.catalogue import Catalogue
 from kagenti.kube.kinds import Kind, KubeObject, StoredObject
 from kagenti_api.v1alpha1 import wellknown
 
 T = TypeVar("T", bound=KubeObject)
+
+BUDGET: Final = 1.0
+"""Seconds that a decision waits for a cache that has lost its watch, as for a strict read (spec 03)."""
 
 # How kube.client reports the status of an answer; an unknown resource is 404.
 _NO_SUCH_RESOURCE: Final = "answered 404"
@@ -27,7 +32,18 @@ class Reflecting(Protocol):
         """Feeds the store until cancelled."""
 
 
-Reflect = Callable[[Kind[StoredObject], Store[StoredObject]], Reflecting]
+class Following(Reflecting, Protocol):
+    """What whoever must not decide from the past asks of a reflector besides."""
+
+    @property
+    def following(self) -> bool:
+        """Whether its store is complete, and a watch brings what changes."""
+
+    async def follow(self) -> None:
+        """Returns once ``following``."""
+
+
+Reflect = Callable[[Kind[StoredObject], Store[StoredObject]], Following]
 """Makes the reflector of one kind; a test gives one that is late."""
 
 
@@ -87,6 +103,35 @@ class Feed(Generic[T]):
     async def run(self) -> None:
         """Feeds the cache until cancelled."""
         await self.reflector.run()
+
+
+class Current:
+    """Whether caches follow the API server now: for whoever would rather wait than decide from the past.
+
+    ``reflectors`` are those of the caches by plural resource; ``budget`` is in seconds.
+    """
+
+    def __init__(self, reflectors: Mapping[str, Following], *, budget: float = BUDGET) -> None:
+        self._reflectors, self._budget = reflectors, budget
+
+    async def wait(self) -> None:
+        """Returns once every cache follows.
+
+        Raises:
+            errors.Unreachable: One does not within the budget; names it, and why.
+        """
+        behind = {name: found for name, found in self._reflectors.items() if not found.following}
+        if not behind:
+            return
+        try:
+            async with asyncio.timeout(self._budget):
+                for found in behind.values():
+                    await found.follow()
+        except TimeoutError as late:
+            name, found = next(iter((name, found) for name, found in behind.items() if not found.following))
+            raise errors.Unreachable(
+                f"the watch of {name} is lost, so that its cache may be of the past: {found.problem}; try again"
+            ) from late
 
 
 def feeds_of(catalogue: Catalogue, reflect: Reflect) -> list[Feed[StoredObject]]:

@@ -47,7 +47,11 @@ class _NotOffered(errors.ClusterError):
 
 
 class Reflector(Generic[T]):
-    """Keeps one store equal to the API server. ``sleep``, ``clock`` and ``jitter`` are time and the dice, for tests."""
+    """Keeps one store equal to the API server. ``sleep``, ``clock`` and ``jitter`` are time and the dice, for tests.
+
+    With ``afresh`` a watch that broke is followed by a full list, never resumed: what a list has said last is what there
+    is, whereas a resumed watch tells what was missed some time after it is open.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Reflector(Generic[T]):
         store: Store[T],
         *,
         silence: float = SILENCE,
+        afresh: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
@@ -63,14 +68,31 @@ class Reflector(Generic[T]):
         self._client, self.kind, self.store = client, kind, store
         self._silence, self._sleep, self._clock, self._jitter = silence, sleep, clock, jitter
         self._selector = {"labelSelector": kind.selector} if kind.selector else {}
-        self._version = ""
+        self._afresh, self._version = afresh, ""
         self._streams_lists = True
+        self._following, self._wanted, self._waiting = asyncio.Event(), asyncio.Event(), 0
         self._watching_since: float | None = None
         self._failures = 0
         self.relists = 0
         self.events = 0
         self.last_event = time.monotonic()
         self.problem = ""
+
+    @property
+    def following(self) -> bool:
+        """Whether the store is complete, and a watch brings what changes."""
+        return self._following.is_set()
+
+    async def follow(self) -> None:
+        """Returns once ``following``; until then the API server is asked every ``FIRST_BACKOFF`` seconds at least."""
+        self._waiting += 1
+        self._wanted.set()
+        try:
+            await self._following.wait()
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._wanted.clear()
 
     async def run(self) -> None:
         """Feeds the store until cancelled; failures are remembered in ``problem`` and retried."""
@@ -95,13 +117,29 @@ class Reflector(Generic[T]):
     async def _back_off(self, problem: Exception) -> None:
         """Waits before the next try: the longer, the more often no watch has lasted."""
         self.problem = str(problem) or type(problem).__name__
+        if self._afresh:
+            self._version = ""
         if self._lasted() >= STEADY:
             self._failures = 0
         wait = min(FIRST_BACKOFF * 2**self._failures, LAST_BACKOFF)
         self._failures = min(self._failures + 1, 10)
         if isinstance(problem, errors.TooManyRequests) and problem.retry_after is not None:
-            wait = max(wait, min(problem.retry_after, LONGEST_RETRY_AFTER))
-        await self._sleep(wait * (1 + self._jitter() / 2))
+            await self._sleep(max(wait, min(problem.retry_after, LONGEST_RETRY_AFTER)) * (1 + self._jitter() / 2))
+        else:
+            await self._pause(wait * (1 + self._jitter() / 2))
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleeps; whoever waits for us cuts that short, to one first back-off more."""
+        sleeping, wanted = asyncio.ensure_future(self._sleep(seconds)), asyncio.create_task(self._wanted.wait())
+        try:
+            await asyncio.wait({sleeping, wanted}, return_when=asyncio.FIRST_COMPLETED)
+            slept = sleeping.done()
+        finally:
+            sleeping.cancel()
+            wanted.cancel()
+            await asyncio.gather(sleeping, wanted, return_exceptions=True)
+        if not slept and seconds > FIRST_BACKOFF:
+            await self._sleep(FIRST_BACKOFF)
 
     def _lasted(self) -> float:
         """Returns the seconds since the watch has followed a complete list; 0 where it has not come to that."""
@@ -138,16 +176,21 @@ class Reflector(Generic[T]):
             )
         self._version = version
         self.store.apply(InitDone())
+        self._following.set()
         self._seen()
 
     async def _watch(self, params: Mapping[str, str], *, initial: bool = False) -> None:
         """Follows one stream to its end; raises Unreachable for one that ended before it was of use."""
-        async with self._opened(params, initial=initial) as answer:
-            if initial:
-                self.store.apply(Init())
-            else:
-                self._watching_since = self._clock()
-            initial = await self._follow(answer, initial=initial)
+        try:
+            async with self._opened(params, initial=initial) as answer:
+                if initial:
+                    self.store.apply(Init())
+                else:
+                    self._watching_since = self._clock()
+                    self._following.set()
+                initial = await self._take_stream(answer, initial=initial)
+        finally:
+            self._following.clear()
         if initial:
             raise errors.Unreachable(f"the streamed list of {self.kind.plural} ended before it was complete")
         if self._lasted() < STEADY:
@@ -169,7 +212,7 @@ class Reflector(Generic[T]):
                     raise await self._refused(answer, initial=initial)
             yield answer
 
-    async def _follow(self, answer: aiohttp.ClientResponse, *, initial: bool) -> bool:
+    async def _take_stream(self, answer: aiohttp.ClientResponse, *, initial: bool) -> bool:
         """Applies the events of a stream; returns whether its list is still incomplete at its end."""
         with ExitStack() as pause:
             if initial:

@@ -10,7 +10,7 @@ from kagenti import errors
 from kagenti.core.admission.targets import TargetFacts
 from kagenti.core.trigger import OwnerProof
 from kagenti.core.workload import OwnerReference, WorkloadRef
-from kagenti.kube import KINDS, OwnerReader, StoredObject, StrictReader
+from kagenti.kube import KINDS, Current, OwnerReader, StoredObject, StrictReader
 from kagenti.webhook.targets import TargetReader
 
 BUDGET: Final = 1.0
@@ -27,8 +27,8 @@ class Get(Protocol):
 class Reads:
     """Owner chains, strict lists, namespaces that the cache has not seen yet, and targets of new AgentRuntimes."""
 
-    def __init__(self, client: Get) -> None:
-        self._client = client
+    def __init__(self, client: Get, caches: Current) -> None:
+        self._client, self._caches = client, caches
         self._owners = OwnerReader(client)
         self._strict = StrictReader(client)
         self._targets = TargetReader(client, self._owners)
@@ -42,6 +42,10 @@ class Reads:
             "namespace": self._namespaces,
             "target": self._targets.reads,
         }
+
+    async def caught_up(self) -> None:
+        """Returns once no cache is known to be behind; one whose watch is lost is asked for at once."""
+        await self._caches.wait()
 
     async def top_owner(self, reference: OwnerReference, namespace: str) -> WorkloadRef | None:
         """Returns the top of an owner chain, or None when the reference does not hold."""

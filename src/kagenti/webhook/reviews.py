@@ -30,6 +30,9 @@ NOT_SYNCED: Final = "kagenti has not read its caches yet"
 class Cluster(Protocol):
     """The reads that a decision may need; each raises ClusterError when the API server does not answer in time."""
 
+    async def caught_up(self) -> None:
+        """Returns once no cache is known to be behind the API server."""
+
     async def top_owner(self, reference: OwnerReference, namespace: str) -> WorkloadRef | None:
         """Returns the top of an owner chain, or None when the reference does not hold."""
 
@@ -81,6 +84,7 @@ class Reviews:
         """Answers the creation of a pod."""
         if not self.view.synced():
             return pods.not_ready(request, NOT_SYNCED)
+        await self._current()
         needed = pods.needs(request)
         owner = needed.standalone
         if needed.reference is not None:
@@ -94,6 +98,7 @@ class Reviews:
         """Answers a write of a workload (target workloads) that is not answered at once."""
         if not self.view.synced():
             return pods.not_ready(request, NOT_SYNCED)
+        await self._current()
         needed = workloads.needs(request)
         facts = await self._facts(request, needed.owner, strict=needed.runtimes)
         if needed.reference is not None and pods.hangs_on_owner(
@@ -114,6 +119,11 @@ class Reviews:
         return advise.advise(
             request, view=self.view, layers=self.layers, context=self.context, target=self.target, now=self.now()
         )
+
+    async def _current(self) -> None:
+        """In strict, no layer may be of before an outage: configs are looked up in memory alone."""
+        if self.consistency == "strict":
+            await self.cluster.caught_up()
 
     async def _facts(self, request: Request, owner: WorkloadRef, *, strict: bool) -> pods.Facts:
         """Gathers from memory, and asks the API server where memory has nothing and the past must not decide."""

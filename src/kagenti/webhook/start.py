@@ -12,7 +12,17 @@ from kagenti import tls
 from kagenti.core.admission.evaluate import Context
 from kagenti.core.layers import LayerCache
 from kagenti.core.settings import Resolver
-from kagenti.kube import Catalogue, Feed, KubeClient, Reflect, Reflector, StoredObject, feeds_of, keep_last_valid
+from kagenti.kube import (
+    Catalogue,
+    Current,
+    Feed,
+    KubeClient,
+    Reflect,
+    Reflector,
+    StoredObject,
+    feeds_of,
+    keep_last_valid,
+)
 from kagenti.kube.client import connect
 from kagenti.webhook.config import WebhookConfig
 from kagenti.webhook.journal import Journal, open_journal
@@ -46,7 +56,7 @@ async def run(config: WebhookConfig) -> int:
         loop.add_signal_handler(number, stop.set)
     connection = await asyncio.to_thread(connect, config.kubeconfig)  # an exec plugin runs a loop of its own
     async with KubeClient(connection, user_agent=f"kagenti-webhook/{config.installation.version}") as client:
-        process = assemble(config, client, journal=journal, reflect=lambda kind, store: Reflector(client, kind, store))
+        process = assemble(config, client, journal=journal, reflect=_reflect(client, config))
         return await process.serve(stop)
 
 
@@ -59,9 +69,10 @@ def assemble(config: WebhookConfig, client: Get, *, journal: Journal, reflect: R
         journal: The log.
         reflect: Makes the reflector that fills a store.
     """
-    catalogue, reads, layers = Catalogue(), Reads(client), LayerCache()
+    catalogue, layers = Catalogue(), LayerCache()
     keep_last_valid(catalogue, layers)
-    feeds = feeds_of(catalogue, reflect)
+    reflectors = {kind.plural: reflect(kind, catalogue.stores[name]) for name, kind in catalogue.kinds.items()}
+    reads, feeds = Reads(client, Current(reflectors)), feeds_of(catalogue, lambda kind, _: reflectors[kind.plural])
     files = tls.Files(config.certificate, config.key, config.client_ca)
     certificates = tls.Certificates(files, report=journal.logger.error, now=_now)
     metrics = _metrics(catalogue, feeds, reads, certificates)
@@ -82,6 +93,11 @@ def assemble(config: WebhookConfig, client: Get, *, journal: Journal, reflect: R
         now=_now,
         configuration=_configuration(client, config.webhook_configuration),
     )
+
+
+def _reflect(client: KubeClient, config: WebhookConfig) -> Reflect:
+    """Returns what makes reflectors; in strict a cache counts again, after an outage, once it has been listed anew."""
+    return lambda kind, store: Reflector(client, kind, store, afresh=config.consistency == "strict")
 
 
 def _reviews(

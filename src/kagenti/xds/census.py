@@ -48,11 +48,20 @@ class Census:
         )
 
     def counts(self, workload: WorkloadRef) -> Counts:
-        """Returns the counts of a workload; ``disconnected`` are all that were lost here and still run."""
+        """Returns the counts of a workload; ``disconnected`` are all that were lost here and still run.
+
+        Who is on its way out counts for nothing, and who is still starting not as acknowledged: neither is among the pods
+        that run, and must not stand in for one of those that has no stream.
+        """
         standings = []
         for uid in self._of.get(workload, ()):
+            pod = self._pods.by_uid(uid)
+            if pod is None or pod.finished or pod.deleting:
+                continue
             desired, kept = self._snapshots.desired(uid)
-            standings.append(propagation.standing(self._proxies[uid].state, desired=desired, kept=kept))
+            found = propagation.standing(self._proxies[uid].state, desired=desired, kept=kept)
+            if found.verdict != "acked" or self._pods.runs_proxy(pod):
+                standings.append(found)
         return propagation.tally(standings, disconnected=len(self._still_running(workload)))
 
     def verdicts(self) -> Mapping[str, int]:

@@ -25,6 +25,7 @@ class Debounce(Generic[T]):
         self._ready: dict[T, None] = {}
         self._urgent: dict[T, None] = {}
         self._first = self._last = 0.0
+        self._overtaken = False
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
@@ -53,14 +54,22 @@ class Debounce(Generic[T]):
     async def next(self) -> T:
         """Waits until an item is due, and returns it."""
         while True:
-            if not self._urgent and not self._ready and self._wait() == 0:
+            if not self._ready and self._wait() == 0:
                 self._marked, self._ready = {}, self._marked
-            for due in (self._urgent, self._ready):
-                if due:
-                    item = next(iter(due))
-                    del due[item]
-                    return item
+            due = self._turn()
+            if due:
+                item = next(iter(due))
+                del due[item]
+                return item
             await self._sleep()
+
+    def _turn(self) -> dict[T, None]:
+        """Returns what is served next: those in a hurry, but every other time the others: a storm must not hold them up."""
+        if self._urgent and not (self._ready and self._overtaken):
+            self._overtaken = True
+            return self._urgent
+        self._overtaken = False
+        return self._ready
 
     def _wait(self) -> float | None:
         """Returns the seconds until the marked items are due; None while there are none."""

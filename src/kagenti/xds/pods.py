@@ -95,7 +95,16 @@ class Pods:
 
     def proxies(self, workload: WorkloadRef) -> int:
         """Returns how many proxies of a workload ought to be connected: those of running pods that carry one."""
-        return sum(1 for pod in self.of(workload) if self._runs_proxy(pod))
+        return sum(1 for pod in self.of(workload) if self.runs_proxy(pod))
+
+    def runs_proxy(self, pod: StoredPod) -> bool:
+        """Whether a pod runs and carries a proxy, which then ought to have a stream."""
+        if pod.phase != "Running" or pod.deleting:
+            return False
+        try:
+            return wellknown.ENVOY_PROXY in self.receipt(pod).containers
+        except errors.ManifestError:
+            return True  # it claims to be managed, and nobody knows: it is missed until it connects
 
     def receipt(self, pod: StoredPod) -> Receipt:
         """Returns the receipt of a pod; raises ManifestError when it has none that can be read."""
@@ -199,11 +208,3 @@ class Pods:
     def _tell(self, workload: WorkloadRef) -> None:
         for listener in self._listeners:
             listener(workload)
-
-    def _runs_proxy(self, pod: StoredPod) -> bool:
-        if pod.phase != "Running" or pod.deleting:
-            return False
-        try:
-            return wellknown.ENVOY_PROXY in self.receipt(pod).containers
-        except errors.ManifestError:
-            return True  # it claims to be managed, and nobody knows: it is missed until it connects

@@ -149,8 +149,8 @@ class Publisher:
 
     async def _write(self, target: Target) -> None:
         """Brings one object's status up to date; a failure is tried again later."""
-        del self._due[target]
-        if self._leaving:
+        gone = self._due.pop(target, None) is None  # deleted since this round began
+        if gone or self._leaving:
             return
         stored = self._catalogue.stores[target.kind].get(target.namespace, target.name)
         if stored is None:

@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.e2e.admission.manifests import pod, runtime, workload
+from tests.e2e.admission.manifests import config, pod, runtime, workload
 from tests.e2e.admission.observed import bare, injected
-from tests.e2e.api_client import ApiClient
+from tests.e2e.api_client import Answer, ApiClient
 from tests.e2e.delaying_proxy import DelayingProxy
 from tests.e2e.installed import Installed, Options
 from tests.e2e.plane.control_plane import ControlPlane
@@ -67,12 +67,12 @@ def test_one_apply_runtime_first_never_gives_a_bare_pod(
 def slow(
     cluster: ControlPlane, install: Callable[..., Installed], tmp_path: Path
 ) -> Iterator[Callable[..., tuple[Installed, DelayingProxy]]]:
-    """An installation whose webhook watches AgentRuntimes through a proxy that can hold events back."""
+    """An installation whose webhook watches one of our kinds through a proxy that can hold events back."""
     made: list[tuple[Installed, DelayingProxy]] = []
 
-    def give(**options: str) -> tuple[Installed, DelayingProxy]:
+    def give(kind: str = "agentruntimes", **options: str) -> tuple[Installed, DelayingProxy]:
         install(mode="both", consistency="strict", extra=("webhook.replicas=3",)).stop()
-        proxy = DelayingProxy(cluster, hold_path="/apis/kagenti.io/v1alpha1/agentruntimes")
+        proxy = DelayingProxy(cluster, hold_path=f"/apis/kagenti.io/v1alpha1/{kind}")
         proxy.start()
         installation = Installed(cluster, Options(**options), folder=tmp_path, through=proxy.kubeconfig)
         installation.start()
@@ -125,8 +125,33 @@ def test_overrides_are_fresh_under_the_label_entry_too(
     settings = {"trace": {"sampling": {"rate": 0.875}}}
     assert api.create(runtime(namespace, "weather", kind="Pod", target="weather", **settings)).ok
     answer = api.create(pod(namespace, "weather", label="enabled"), dry_run=True)
-    environment = {entry["name"]: entry.get("value") for entry in answer.body["spec"]["containers"][0]["env"]}
-    assert environment["OTEL_TRACES_SAMPLER_ARG"] == "0.875"
+    assert sampling(answer) == "0.875"
+
+
+def sampling(answer: Answer) -> str | None:
+    """The sampling rate with which a pod came out."""
+    environment = {entry["name"]: entry.get("value") for entry in answer.body["spec"]["containers"][0].get("env", ())}
+    return environment.get("OTEL_TRACES_SAMPLER_ARG")
+
+
+def test_no_pod_gets_the_settings_of_before_an_outage(
+    slow: Callable[..., tuple[Installed, DelayingProxy]], api: ApiClient, team: Callable[..., str]
+) -> None:
+    """While the webhook cannot follow the configs pods are refused; the first one afterwards has what was set meanwhile."""
+    _, proxy = slow("agentruntimeconfigs", mode="both", consistency="strict")
+    namespace = team()
+    assert api.create(config(namespace, trace={"sampling": {"rate": 0.5}})).ok
+    weather = pod(namespace, "weather", label="enabled")
+    wait_until(lambda: sampling(api.create(weather, dry_run=True)) == "0.5", 10, lambda: "the config is not here")
+    proxy.cut()
+    assert api.merge("AgentRuntimeConfig", namespace, "default", {"spec": {"trace": {"sampling": {"rate": 0.875}}}}).ok
+    wait_until(lambda: not api.create(weather, dry_run=True).ok, 10, lambda: "pods are still decided")
+    refused = api.create(weather, dry_run=True)
+    assert "the watch of agentruntimeconfigs is lost" in refused.message
+    proxy.release()
+    answer = api.create(weather, dry_run=True)
+    assert answer.ok, answer.message
+    assert sampling(answer) == "0.875"
 
 
 def test_an_index_hit_costs_no_call(

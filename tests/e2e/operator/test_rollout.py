@@ -246,7 +246,7 @@ def test_whoever_asks_for_nothing_gets_nothing(bench: Bench) -> None:
     """rollout.bare None: reported only."""
     bench.run()
     target(bench, rollout={"bare": "None"})
-    says(bench, "BarePods", "2 of 2 pods have no sidecars")
+    says(bench, "BarePods", "2 of 2 pods (", "have no sidecars")
     assert evictions(bench) == []
 
 

@@ -1,7 +1,7 @@
 """kagenti with its xDS server, an identity provider on the node's address, and injected pods that run for real."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -75,8 +75,8 @@ def namespace(team: Callable[..., str], api: ApiClient, idp: Oidc) -> str:
     return name
 
 
-def pod_of(api: ApiClient, namespace: str, app: str) -> JSON:
-    """Returns the newest running pod of an app, as the API server has it."""
+def pod_of(api: ApiClient, namespace: str, app: str, *, besides: Collection[str] = ()) -> JSON:
+    """Returns the newest running pod of an app, as the API server has it; none of ``besides``, by UID."""
     found: list[JSON] = []
 
     def running() -> bool:
@@ -84,7 +84,9 @@ def pod_of(api: ApiClient, namespace: str, app: str) -> JSON:
         found[:] = [
             pod
             for pod in pods
-            if pod.get("status", {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
+            if pod.get("status", {}).get("phase") == "Running"
+            and not pod["metadata"].get("deletionTimestamp")
+            and pod["metadata"]["uid"] not in besides
         ]
         found.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
         return bool(found)
@@ -95,7 +97,10 @@ def pod_of(api: ApiClient, namespace: str, app: str) -> JSON:
 
 @pytest.fixture
 def run_pod(xds: Xds, api: ApiClient, cluster: ControlPlane, namespace: str) -> Iterator[Callable[..., PodRunner]]:
-    """Creates an injected Deployment and runs its pod: interception, Envoy and app stand-ins, ready when it returns."""
+    """Creates an injected Deployment and runs its pod: interception, Envoy and app stand-ins, ready when it returns.
+
+    Of a Deployment that is there already, runs one pod more.
+    """
     with ExitStack() as stack:
 
         def run(
@@ -109,11 +114,15 @@ def run_pod(xds: Xds, api: ApiClient, cluster: ControlPlane, namespace: str) -> 
             client: tuple[str, str] = ("weather", "weather-secret"),
             prepare: Callable[[PodRunner], None] = lambda _: None,
         ) -> PodRunner:
-            manifest = workload("Deployment", within, name, labels={"kagenti.io/inject": "enabled"})
-            change(manifest)
-            answer = api.create(manifest)
+            before = {pod["metadata"]["uid"] for pod in api.items("Pod", within, labelSelector=f"app={name}")}
+            if before:
+                answer = api.merge("Deployment", within, name, {"spec": {"replicas": len(before) + 1}})
+            else:
+                manifest = workload("Deployment", within, name, labels={"kagenti.io/inject": "enabled"})
+                change(manifest)
+                answer = api.create(manifest)
             assert answer.ok, answer.message
-            pod = pod_of(api, within, name)
+            pod = pod_of(api, within, name, besides=before)
             runner = PodRunner(pod, cluster, names={HOST: xds.address, **(names or {})}, client=client)
             stack.enter_context(runner)
             prepare(runner)

@@ -4,7 +4,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.e2e.admission import manifests
 from tests.e2e.api_client import ApiClient
+from tests.e2e.controller.conftest import Statuses
+from tests.e2e.installed import RELEASE_NAMESPACE
+from tests.e2e.operator_process import Operator
+from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.pod_runner import PodRunner
 from tests.e2e.xds.calls import ask, call_out
@@ -15,6 +20,9 @@ from tests.e2e.xds_process import Xds
 from tests.oidc import Client, Key, Oidc
 
 TOOL = "tool.tools.svc"
+KEYCLOAK = ("adminCredentialsSecret", "realm", "url")
+MOVED = [*(f"identity.clientRegistration.keycloak.{key}" for key in KEYCLOAK), "identity.spiffe.jwtAudience"]
+"""The restart settings that the move changes; the last one is derived from the issuer."""
 
 
 @pytest.fixture
@@ -33,6 +41,24 @@ def tools(node: str) -> Iterator[Seen]:
         yield seen
 
 
+@pytest.fixture
+def statuses(api: ApiClient) -> Statuses:
+    """Statuses of the cluster's objects."""
+    return Statuses(api)
+
+
+@pytest.fixture
+def operator(xds: Xds, api: ApiClient) -> Iterator[Operator]:
+    """A leading operator, for which the xDS replica is a pod that exists; else it would prune its entries."""
+    assert api.create(manifests.pod(RELEASE_NAMESPACE, xds.replica)).ok
+    found = Operator(xds.installation)
+    try:
+        yield found.start()
+    finally:
+        found.stop()
+        api.delete("Pod", RELEASE_NAMESPACE, xds.replica)
+
+
 def exchanges_at(provider: Oidc, pod: PodRunner, tools: Seen) -> bool:
     """Whether the pod's next outbound call, with a token of that realm, is exchanged there."""
     before = len(provider.token_requests())
@@ -41,20 +67,31 @@ def exchanges_at(provider: Oidc, pod: PodRunner, tools: Seen) -> bool:
     return answer.status == 200 and len(provider.token_requests()) == before + 1
 
 
+def name_of(pod: PodRunner) -> str:
+    """The pod's name."""
+    return str(pod.pod["metadata"]["name"])
+
+
 def test_running_pods_stay_in_their_realm(
     run_pod: Callable[..., PodRunner],
     xds: Xds,
+    operator: Operator,
     api: ApiClient,
+    cluster: ControlPlane,
+    statuses: Statuses,
     namespace: str,
     idp: Oidc,
     moved: Oidc,
     tools: Seen,
     node: str,
 ) -> None:
-    """Policy, exchange and client together; live settings still reach them; new pods are of the new realm alone."""
-    for name in ("old", "new"):
-        apply_runtime(api, namespace, outbound(rule(TOOL, "tool", "tool-scope")), name)
-    old = run_pod("old", names={TOOL: node})
+    """Policy, exchange and client together; live settings still reach them; new pods are of the new realm alone.
+
+    The AgentRuntime's status names the pods that are still in the old one, and the settings.
+    """
+    apply_runtime(api, namespace, outbound(rule(TOOL, "tool", "tool-scope")))
+    old = run_pod(names={TOOL: node})
+    statuses.until_condition(namespace, "weather", "Ready", ("True", "AsDesired"))
     mine = audience(namespace)
     assert ask(old.address, 8081, token=idp.token(aud=mine)).status == 200
     keycloak = {"url": moved.url, "realm": moved.realm, "adminCredentialsSecret": "moved-admin"}
@@ -64,14 +101,34 @@ def test_running_pods_stay_in_their_realm(
     wait_until(
         lambda: ask(old.address, 8081, token=idp.token(aud=mine)).status == 403, 15, lambda: "the change is not here"
     )
-    new = run_pod("new", names={TOOL: node}, client=("weather", "moved-secret"))
+    new = run_pod(names={TOOL: node}, client=("weather", "moved-secret"))
     for pod, own, other in ((old, idp, moved), (new, moved, idp)):
         assert ask(pod.address, 8081, token=own.token(aud=mine, scope="agent:moved")).status == 200
         assert ask(pod.address, 8081, token=other.token(aud=mine, scope="agent:moved")).status == 401
         others = len(other.token_requests())
         assert exchanges_at(own, pod, tools)
         assert len(other.token_requests()) == others
-    # Which pods are of which realm: /debug/snapshots, until the operator names the stale ones in status.
     following = {uid: found["keys"] for found in xds.debug("snapshots") for uid in found["pods"]}
     assert following[old.pod["metadata"]["uid"]] == idp.jwks_url
     assert following[new.pod["metadata"]["uid"]] == moved.jwks_url
+    status_names(statuses, namespace, name_of(old), propagated_to=2)
+    table = cluster.kubectl("get", "agentruntime", "weather", "-n", namespace, "-o", "wide")
+    assert name_of(old) in table
+    assert name_of(new) not in table
+    assert api.delete("Pod", namespace, name_of(old)).ok
+    statuses.until(namespace, "weather", lambda found: found["pods"]["stale"] == 0, within=10)
+
+
+def status_names(statuses: Statuses, namespace: str, stale: str, *, propagated_to: int) -> None:
+    """Waits until status names this stale pod of two and the settings of the move, all proxies being up to date."""
+    statuses.until_condition(namespace, "weather", "ConfigPropagated", ("True", "Propagated"), within=10)
+    statuses.until_condition(namespace, "weather", "Ready", ("False", "StalePods"))
+    status = statuses.of(namespace, "weather")
+    assert {state: status["pods"][state] for state in ("total", "current", "stale")} == {
+        "total": 2,
+        "current": 1,
+        "stale": 1,
+    }
+    assert status["config"]["restartFields"] == MOVED
+    assert status["message"] == f"1 of 2 pods ({stale}) have older restart settings ({', '.join(MOVED)})"
+    assert sum(entry["acked"] for entry in status["propagation"]) == propagated_to

@@ -108,6 +108,8 @@ def _entry(replica: str = "a", *, revision: str = "r", **counts: Any) -> JSON:
         ([_entry(disconnected=5)], 5, ("False", "NoReplica"), "nobody serves any more"),
         ([], 0, ("Unknown", "NoProxies"), "nothing runs: unknown, not true"),
         ([_entry(acked=1)], 0, ("Unknown", "NoProxies"), "a pod that has just gone"),
+        ([_entry(pending=1)], 0, ("Unknown", "NoProxies"), "a pod that starts"),
+        ([_entry(pending=1, kept="no keys have come")], 0, ("False", "Pending"), "a pod that waits at its startupProbe"),
         ([{"replica": "x", "acked": "many", "revision": "r"}, {}], 1, ("False", "NoReplica"), "odd entries count nothing"),
     ],
 )  # fmt: skip

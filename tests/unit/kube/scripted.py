@@ -1,6 +1,7 @@
 """An API server that follows a script: its n-th request is answered by the n-th step, later ones are held open."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from kagenti.kube.client import Connection
 
 Step = Callable[[web.Request], Awaitable[web.StreamResponse]]
 KIND = KINDS["AgentRuntimeConfig"]
+RETRY_AFTER = 7.0
+"""Seconds from which on a sleep is one that a server asked for: a reflector's own are shorter."""
 
 
 def config(name: str, version: str, *, namespace: str = "team1") -> dict[str, Any]:
@@ -124,8 +127,9 @@ async def serving(script: Script) -> AsyncIterator[KubeClient]:
 class Bench:
     """A reflector on a scripted server, with a clock that a test turns and sleeps that are only noted."""
 
-    def __init__(self, client: KubeClient, script: Script, *, silence: float) -> None:
+    def __init__(self, client: KubeClient, script: Script, *, silence: float, afresh: bool) -> None:
         self.script = script
+        self._longest = math.inf
         self.store: Store[StoredObject] = Store(KIND.indexes)
         self.waits: list[float] = []
         self.now = 0.0
@@ -134,6 +138,7 @@ class Bench:
             KIND,
             self.store,
             silence=silence,
+            afresh=afresh,
             sleep=self._sleep,
             clock=lambda: self.now,
             jitter=lambda: 0.0,
@@ -141,7 +146,11 @@ class Bench:
 
     async def _sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
-        await asyncio.sleep(0)
+        await (asyncio.Event().wait() if self._longest < seconds < RETRY_AFTER else asyncio.sleep(0))
+
+    def hold_sleeps(self, *, longer_than: float = 0.0) -> None:
+        """From now on, such sleeps end by being cut short only, but for those that a server asked for."""
+        self._longest = longer_than
 
     @property
     def names(self) -> set[str]:
@@ -156,11 +165,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def reflecting(*steps: Step, silence: float = 30.0) -> AsyncIterator[Bench]:
+async def reflecting(*steps: Step, silence: float = 30.0, afresh: bool = False) -> AsyncIterator[Bench]:
     """A running reflector; fails when its task has died."""
     script = Script(*steps)
     async with serving(script) as client:
-        bench = Bench(client, script, silence=silence)
+        bench = Bench(client, script, silence=silence, afresh=afresh)
         task = asyncio.create_task(bench.reflector.run())
         try:
             yield bench

@@ -1,12 +1,15 @@
 """The caches as core reads them, and what readiness says of one that is not filled."""
 
+import asyncio
+
 import orjson
 import pytest
 
+from kagenti import errors
 from kagenti.core.layers import LayerCache
 from kagenti.core.store import Apply, InitDone
 from kagenti.core.workload import WorkloadRef
-from kagenti.kube import KINDS, Catalogue, Feed, FeedState, StoredObject, keep_last_valid
+from kagenti.kube import KINDS, Catalogue, Current, Feed, FeedState, StoredObject, keep_last_valid
 from kagenti.kube.client import refusal
 
 
@@ -114,3 +117,34 @@ def test_status_changes_cost_no_parsing() -> None:
     for version in ("1", "2", "3"):
         store.apply(Apply(_stored("AgentRuntimeConfig", "default", namespace="team1", version=version)))
     assert len(layers) == 0
+
+
+class Falling(Reflecting):
+    """A reflector that has lost its watch, and finds it again when asked, or never."""
+
+    def __init__(self, *, comes_back: bool) -> None:
+        super().__init__("GET /apis/x was answered 503: away")
+        self.following, self._comes_back, self.asked = False, comes_back, 0
+
+    async def follow(self) -> None:
+        self.asked += 1
+        self.following = self._comes_back
+        if not self.following:
+            await asyncio.Event().wait()
+
+
+async def test_what_follows_is_not_waited_for() -> None:
+    """The common case costs no turn of the event loop."""
+    found = Falling(comes_back=True)
+    found.following = True
+    await Current({"agentruntimes": found}).wait()
+    assert found.asked == 0
+
+
+async def test_a_lost_watch_is_asked_for_and_waited_for() -> None:
+    """Once: what comes back within the budget is as good as never lost; what does not is named, with its problem."""
+    back, lost = Falling(comes_back=True), Falling(comes_back=False)
+    await Current({"agentruntimes": back}).wait()
+    assert back.asked == 1
+    with pytest.raises(errors.Unreachable, match=r"the watch of namespaces is lost.*answered 503: away; try again"):
+        await Current({"agentruntimes": back, "namespaces": lost}, budget=0.01).wait()

@@ -188,3 +188,45 @@ async def test_a_list_without_a_version_is_refused() -> None:
         await bench.until(lambda: bench.script.done)
         assert not bench.store.synced
         assert "has no resourceVersion" in bench.reflector.problem
+
+
+async def test_it_follows_from_the_list_on_until_the_watch_breaks() -> None:
+    """Then again when the next watch is open; nobody is told that it follows while it backs off."""
+    ended = asyncio.Event()
+    steps = [stream(bookmark("9", initial_end=True), until=ended), stream(hold=True)]
+    async with reflecting(*steps) as bench:
+        assert not bench.reflector.following
+        await bench.until(lambda: bench.reflector.following)
+        bench.hold_sleeps()
+        ended.set()
+        await bench.until(lambda: bench.waits)
+        assert not bench.reflector.following
+        await asyncio.wait_for(bench.reflector.follow(), 10)
+        assert bench.reflector.following
+
+
+async def test_whoever_waits_cuts_every_pause_to_the_shortest_one() -> None:
+    """After nine failures too; without anybody the pauses are as long as ever, and a server's Retry-After stays."""
+    steps = [refuse(500)] * 3
+    async with reflecting(
+        *steps, refuse(429, headers={"Retry-After": "7"}), stream(bookmark("9", initial_end=True), hold=True)
+    ) as bench:
+        bench.hold_sleeps(longer_than=0.2)
+        follow = asyncio.create_task(bench.reflector.follow())
+        await bench.until(lambda: bench.reflector.problem == "")
+        await follow
+        assert bench.waits == pytest.approx([0.2, 0.4, 0.2, 0.8, 0.2, 7.0])
+
+
+async def test_afresh_lists_again_after_a_failure_and_resumes_after_an_end() -> None:
+    """What was missed in between comes with the list, and not at some time after a watch is open."""
+    ended = asyncio.Event()
+    steps = [stream(bookmark("9", initial_end=True), until=ended), stream(bookmark("10"), error(500))]
+    async with reflecting(*steps, afresh=True) as bench:
+        await bench.until(lambda: bench.reflector.following)
+        bench.now = 31.0
+        ended.set()
+        await bench.until(lambda: bench.script.done)
+        assert bench.script.queries[1]["resourceVersion"] == "9"
+        assert "resourceVersion" not in bench.script.queries[2]
+        assert bench.script.queries[2]["sendInitialEvents"] == "true"

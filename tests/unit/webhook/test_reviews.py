@@ -46,12 +46,17 @@ class FakeCluster:
     facts: TargetFacts = UNKNOWN
     fault: Exception | None = None
     proof: OwnerProof = "holds"
+    behind: str = ""
     asked: list[str] = field(default_factory=list)
 
     def _ask(self, call: str) -> None:
         self.asked.append(call)
         if self.fault is not None:
             raise self.fault
+
+    async def caught_up(self) -> None:
+        if self.behind:
+            raise errors.Unreachable(self.behind)
 
     async def top_owner(self, reference: OwnerReference, namespace: str) -> WorkloadRef | None:
         self._ask(f"owner {reference.name}")
@@ -186,6 +191,19 @@ class TestReads:
 
 class TestFailingClosed:
     """No facts, no decision: denied with "retry", never "inject with defaults"."""
+
+    @pytest.mark.parametrize("path", PATHS[:2])
+    @pytest.mark.parametrize(("consistency", "expected"), [("strict", (False, 503)), ("cached", (True, None))])
+    async def test_a_cache_that_has_lost_its_watch(self, path: str, consistency: str, expected: Any) -> None:
+        """Configs are in memory alone: in strict they must not be those of before an outage; cached trades that away."""
+        bench = Bench(consistency=consistency, cluster=FakeCluster(behind="the watch of agentruntimeconfigs is lost"))
+        labelled = pod(label="enabled")
+        deployment = {"metadata": {"name": "weather"}, "spec": {"template": labelled}}
+        workload = review(deployment, kind="Deployment", group="apps", name="weather")
+        response = await bench.ask(path, review(labelled) if "pods" in path else workload)
+        assert (response["allowed"], response.get("status", {}).get("code")) == expected
+        if not response["allowed"]:
+            assert "agentruntimeconfigs" in response["status"]["message"]
 
     async def test_caches_not_synced(self) -> None:
         """Before the first full list nothing is decided."""

@@ -48,7 +48,7 @@ class ApiServer:
 class LateWatch:
     """A reflector whose first list came before anything existed, and whose watch then says nothing."""
 
-    relists, last_event, problem = 1, 0.0, ""
+    relists, last_event, problem, following = 1, 0.0, "", True
 
     def __init__(self, kind: Kind, store: Store[StoredObject]) -> None:
         if kind.name == "Namespace":
@@ -57,6 +57,9 @@ class LateWatch:
 
     async def run(self) -> None:
         await asyncio.Event().wait()
+
+    async def follow(self) -> None:
+        raise NotImplementedError
 
 
 @pytest.fixture

@@ -102,3 +102,14 @@ def test_nothing_is_lost(steps: list[tuple[str, str]]) -> None:
         assert {await bench.due.next() for _ in range(len(wanted))} == wanted
 
     asyncio.run(run())
+
+
+async def test_a_storm_of_urgent_items_holds_nothing_up() -> None:
+    """What is due is served in turn with them, or a storm of connects would stop every change."""
+    bench = Bench()
+    bench.due.mark("change")
+    bench.due.mark("another")
+    bench.time = 2.0
+    for number in range(4):
+        bench.due.hurry(f"new {number}")
+    assert [await bench.due.next() for _ in range(6)] == ["new 0", "change", "new 1", "another", "new 2", "new 3"]

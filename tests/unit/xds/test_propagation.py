@@ -126,6 +126,19 @@ class TestCensus:
             desk.bench.pods.store.apply(Delete(pod()))
             assert (desk.census.counts(WEATHER), desk.census.workloads()) == (Counts(), ())
 
+    @pytest.mark.parametrize("other", [{"deletionTimestamp": "2026-01-01T00:00:00Z"}, {"phase": "Pending"}, None])
+    async def test_only_pods_that_run_count_as_acknowledged(self, other: JSON) -> None:
+        """In a roll-out, the stream of a pod that goes, comes or is gone must not stand in for one that is not so far."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            await desk.proxies.acked(pod("a", name="a"))
+            await desk.proxies.connect(pod("b", name="b"))
+            changed = pod("a", name="a", **(other or {}))
+            desk.bench.pods.store.apply(Apply(changed) if other else Delete(changed))
+            await desk.quiet()
+            assert desk.census.counts(WEATHER) == Counts(pending=1)
+            assert desk.statuses.condition(runtime) == ("False", "Pending")
+
     async def test_what_keeps_the_newest_back_makes_pending(self) -> None:
         """An acknowledgement of what is no longer wanted is none."""
         async with _desk() as desk:
@@ -389,6 +402,30 @@ class TestWrites:
             await desk.proxies.acked()
             await eventually(lambda: desk.publisher.writes["gone"])
             assert desk.publisher.writes["failed"] == 0
+
+    async def test_an_object_that_goes_while_others_are_written_ends_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was due in the same round; the process ends with its writer."""
+        monkeypatch.setattr("kagenti.xds.propagation._SLICE", 1)
+        async with _desk() as desk:
+            first = desk.statuses.create("AgentRuntimeClusterConfig", trace={})
+            second = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            await desk.proxies.acked()
+            await desk.quiet()
+            apply, removed = desk.statuses.apply, []
+
+            async def removing(path: str, manifest: JSON, *, manager: str, timeout: float) -> bytes:
+                if not removed:
+                    other = second if manifest["kind"] == first.kind else first
+                    removed.append(desk.bench.catalogue.stores[other.kind].get(other.namespace, other.name))
+                    desk.bench.catalogue.stores[other.kind].apply(Delete(removed[0]))
+                return await apply(path, manifest, manager=manager, timeout=timeout)
+
+            monkeypatch.setattr(desk.statuses, "apply", removing)
+            await desk.proxies.acked(pod("b", name="b"))
+            await eventually(lambda: removed)
+            await desk.quiet()
 
     async def test_entries_of_an_earlier_process_are_known(self) -> None:
         """The same replica, restarted in place: what it left is corrected, not doubled."""

@@ -1,5 +1,6 @@
 """What is served without a token: probes, scrapes, agent cards and the bypass paths of the settings (spec 04, 05)."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +23,18 @@ _OVERRIDES: Final = (
     "x-envoy-original-path",
 )
 """Headers by which some frameworks take another path or method than the one that was let through."""
+
+
+def _odd_spellings(header: str) -> Iterator[str]:
+    """Yields a header's name with underscores in place of dashes: CGI and WSGI take them for one (RFC 3875, PEP 3333)."""
+    first, *rest = header.split("-")
+    for joints in itertools.product("-_", repeat=len(rest)):
+        if "_" in joints:
+            yield first + "".join(f"{joint}{word}" for joint, word in zip(joints, rest, strict=True))
+
+
+ODD_OVERRIDES: Final = tuple(odd for name in _OVERRIDES for odd in _odd_spellings(name))
+"""The same headers spelt as no client spells them: taken off every request, so that no route need list them."""
 
 
 @dataclass(frozen=True, slots=True)

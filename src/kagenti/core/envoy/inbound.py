@@ -35,7 +35,9 @@ def listener(settings: ResolvedSettings, values: WorkloadValues) -> JSON:
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action="REJECT_REQUEST",
-        early_header_mutation_extensions=manager.early_headers(headers, prefixes=[_FOR_ENVOY]),
+        early_header_mutation_extensions=manager.early_headers(
+            headers, removed=bypass.ODD_OVERRIDES, prefixes=[_FOR_ENVOY]
+        ),
         local_reply_config=_replies(),
         request_headers_timeout="10s",
     )

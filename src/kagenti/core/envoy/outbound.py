@@ -64,6 +64,7 @@ def http_filter(settings: ResolvedSettings, values: WorkloadValues) -> JSON:
         values=values,
         log=_LOG,
         http_protocol_options={"accept_http_10": True},  # else such a client would get 426, or pass as raw TCP
+        strip_trailing_host_dot=True,  # the name from the root is the same name, and rules hold for it
         scheme_header_transformation={"match_upstream": True},  # :scheme https where we originate TLS
         **({"early_header_mutation_extensions": early} if bridged else {}),
     )

@@ -95,8 +95,10 @@ def _policy(destination: Destination, exceptions: list[Destination]) -> JSON:
 
 
 def _permission(destination: Destination) -> JSON:
-    kind = {"suffix": destination.suffix} if destination.suffix else {"exact": destination.host}
-    name = {"requested_server_name": {**kind, "ignore_case": True}}
+    kind, text = ("suffix", destination.suffix) if destination.suffix else ("exact", destination.host)
+    # No name of RFC 6066 section 3 ends with the dot of the root, but some clients send it, and it is the same name.
+    spelt = [{"requested_server_name": {kind: found, "ignore_case": True}} for found in (text, f"{text}.")]
+    name = {"or_rules": {"rules": spelt}}
     if destination.port is None:
         return name
     return {"and_rules": {"rules": [name, {"destination_port": destination.port}]}}

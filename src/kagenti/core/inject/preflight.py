@@ -164,13 +164,8 @@ def _ports(case: _Case) -> Iterator[Refusal]:
             container, role = ours[number]
             message = f"container {name!r} declares port {number}, which is {container}'s {role}; use another port"
             yield Refusal(PORT_COLLISION, message, field)
-    if wellknown.PROCESSOR_PORT in ours and wellknown.PROCESSOR_PORT in case.sidecars.inbound_excluded:
-        key = wellknown.INBOUND_PORTS_EXCLUDE_ANNOTATION
-        message = (
-            f"annotation {key} opens port {wellknown.PROCESSOR_PORT}, where the AuthBridge image's processor exchanges "
-            "tokens for whoever asks; take it off the list"
-        )
-        yield Refusal(PORT_COLLISION, message, f"metadata.annotations[{key}]")
+    if wellknown.PROCESSOR_PORT in ours:
+        yield from _opened_processor(case)
     names = {role for _, role in ours.values()}
     for place, found in case.running:
         for index, port in enumerate(found.get("ports") or ()):
@@ -179,6 +174,18 @@ def _ports(case: _Case) -> Iterator[Refusal]:
                     f"container {found.get('name', '')!r} names a port {port['name']!r}, as we name ours; rename it"
                 )
                 yield Refusal(PORT_COLLISION, message, f"{place}.ports[{index}].name")
+
+
+def _opened_processor(case: _Case) -> Iterator[Refusal]:
+    """What of the pod opens the AuthBridge image's processor, which exchanges tokens for whoever asks (spec 05)."""
+    port = wellknown.PROCESSOR_PORT
+    why = f"opens port {port}, where the AuthBridge image's processor exchanges tokens for whoever asks"
+    if port in case.sidecars.inbound_excluded:
+        key = wellknown.INBOUND_PORTS_EXCLUDE_ANNOTATION
+        yield Refusal(PORT_COLLISION, f"annotation {key} {why}; take it off the list", f"metadata.annotations[{key}]")
+    if not case.sidecars.redirected and case.settings.flag("identity.enabled"):
+        label = wellknown.COMPONENT_OPT_OUT_LABELS["proxyInit"]
+        yield Refusal(PORT_COLLISION, f"label {label} {why}; take it off", f"metadata.labels[{label}]")
 
 
 def _values(case: _Case) -> Iterator[Refusal]:

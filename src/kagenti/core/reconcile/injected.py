@@ -1,6 +1,6 @@
 """PodsInjected: whether every pod of the workload carries the sidecars that it should, and what is wrong where one does not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from kagenti.core import trigger
@@ -24,36 +24,40 @@ from kagenti_api.v1alpha1.agentruntime import (
     TAMPERED_PODS,
 )
 
+Named = tuple[str, Judged]
+"""A pod's name, and what was found of it."""
+
 _REPLACE: Final = "replace them: restart the workload"
+_MOST_NAMES: Final = 5
 
 
 def pods_injected(
-    judged: Sequence[Judged], *, target: Target, namespace: str, coverage: Coverage, mode: Mode, rollout: Rollout
+    pods: Sequence[Named], *, target: Target, namespace: str, coverage: Coverage, mode: Mode, rollout: Rollout
 ) -> Condition:
     """Returns the condition, from the most to the least serious of what is wrong.
 
     Args:
-        judged: What was found of each pod.
+        pods: What was found of each pod, by its name.
         target: The workload; decides where no pod speaks for it.
         namespace: Its namespace.
         coverage: How the webhook's entries cover that namespace.
         mode: Trigger mode.
         rollout: What was undertaken for bare and stale pods.
     """
-    if not judged:
+    if not pods:
         return _no_pods(target, namespace, coverage, mode)
-    total = len(judged)
-    for pod in _of(judged, "tampered"):
-        return _false(TAMPERED_PODS, f"{_count(judged, 'tampered')} of {total} pods: {pod.message}; {_REPLACE}")
-    for pod in _of(judged, "foreign"):
-        return _false(FOREIGN_SIDECARS, f"{_count(judged, 'foreign')} of {total} pods: {pod.message}")
-    for pod in (pod for pod in judged if not pod.called and not pod.injected):
-        return _false(pod.reason, pod.message)
-    if _count(judged, "bare"):
-        return _bare(judged, rollout.bare)
-    for pod in (pod for pod in judged if pod.state in ("optedOut", "left")):
-        return _false(pod.reason, f"{sum(not each.injected for each in judged)} of {total} pods: {pod.message}")
-    return _all_injected(judged, rollout.stale)
+    for _, pod in _of(pods, "tampered"):
+        return _false(TAMPERED_PODS, f"{_share(pods, 'tampered')}: {pod.message}; {_REPLACE}")
+    for _, pod in _of(pods, "foreign"):
+        return _false(FOREIGN_SIDECARS, f"{_share(pods, 'foreign')}: {pod.message}")
+    for _, pod in pods:
+        if not pod.called and not pod.injected:
+            return _false(pod.reason, pod.message)
+    if _of(pods, "bare"):
+        return _bare(pods, rollout.bare)
+    for _, pod in _of(pods, "optedOut", "left"):
+        return _false(pod.reason, f"{_share(pods, 'optedOut', 'left')}: {pod.message}")
+    return _all_injected(pods, rollout.stale)
 
 
 def _no_pods(target: Target, namespace: str, coverage: Coverage, mode: Mode) -> Condition:
@@ -72,11 +76,11 @@ def _no_pods(target: Target, namespace: str, coverage: Coverage, mode: Mode) -> 
     return Condition(PODS_INJECTED, "Unknown", NO_PODS, "no pod runs yet")
 
 
-def _bare(judged: Sequence[Judged], undertaken: Undertaken | None) -> Condition:
-    count = f"{_count(judged, 'bare')} of {len(judged)} pods have no sidecars"
+def _bare(pods: Sequence[Named], undertaken: Undertaken | None) -> Condition:
+    count = f"{_share(pods, 'bare')} have no sidecars"
     if undertaken is not None:
         return _false(undertaken.reason, _said(count, undertaken))
-    withheld = next((pod.withheld for pod in judged if pod.withheld), "")
+    withheld = next((pod.withheld for _, pod in pods if pod.withheld), "")
     if withheld:
         return _false(EVICTION_WITHHELD, f"{count} and are left alone: {withheld}")
     return _false(BARE_PODS, f"{count}; their replacements will have them")
@@ -87,29 +91,37 @@ def _said(count: str, undertaken: Undertaken) -> str:
     return undertaken.message if undertaken.reason in GIVEN_UP else f"{count}: {undertaken.message}"
 
 
-def _all_injected(judged: Sequence[Judged], undertaken: Undertaken | None) -> Condition:
-    total, stale = len(judged), _of(judged, "stale")
+def _all_injected(pods: Sequence[Named], undertaken: Undertaken | None) -> Condition:
+    stale = _of(pods, "stale")
     if stale:
-        fields = sorted({field for pod in stale for field in pod.fields})
-        named = f" ({', '.join(fields[:5])}{', …' if len(fields) > 5 else ''})" if fields else ""
-        count = f"{len(stale)} of {total} pods have older restart settings{named}"
+        fields = _listed({field for _, pod in stale for field in pod.fields})
+        count = f"{_share(pods, 'stale')} have older restart settings{f' ({fields})' if fields else ''}"
         if undertaken is not None:
             return Condition(PODS_INJECTED, "True", undertaken.reason, _said(count, undertaken))
         return Condition(PODS_INJECTED, "True", STALE_PODS, count)
-    for pod in (pod for pod in judged if pod.weak):
-        return Condition(PODS_INJECTED, "True", INTERCEPTION_NOT_ENFORCED, pod.weak)
-    return Condition(PODS_INJECTED, "True", INJECTED, f"all {total} pods carry the sidecars" if total > 1 else _ONE)
+    for _, pod in pods:
+        if pod.weak:
+            return Condition(PODS_INJECTED, "True", INTERCEPTION_NOT_ENFORCED, pod.weak)
+    return Condition(PODS_INJECTED, "True", INJECTED, f"all {len(pods)} pods carry the sidecars" if pods[1:] else _ONE)
 
 
 _ONE: Final = "the pod carries the sidecars"
 
 
-def _of(judged: Iterable[Judged], state: State) -> list[Judged]:
-    return [pod for pod in judged if pod.state == state]
+def _of(pods: Sequence[Named], *states: State) -> list[Named]:
+    return [found for found in pods if found[1].state in states]
 
 
-def _count(judged: Iterable[Judged], state: State) -> int:
-    return len(_of(judged, state))
+def _share(pods: Sequence[Named], *states: State) -> str:
+    """Returns how many of the pods are in one of these states, and which."""
+    found = _of(pods, *states)
+    return f"{len(found)} of {len(pods)} pods ({_listed({name for name, _ in found})})"
+
+
+def _listed(names: Collection[str]) -> str:
+    """Returns the first few; a status is read by people, and the count is said beside it."""
+    first = sorted(names)[:_MOST_NAMES]
+    return ", ".join([*first, *(["…"] if len(names) > _MOST_NAMES else [])])
 
 
 def _false(reason: str, message: str) -> Condition:

@@ -55,7 +55,7 @@ def plan_runtime(facts: RuntimeFacts, tools: Tools) -> Plan:
         ),
         _config_resolved(me, case),
         pods_injected(
-            tuple(case.judged.values()),
+            [(pod.name, case.judged[pod.uid]) for pod in facts.pods if pod.uid in case.judged],
             target=facts.target,
             namespace=facts.stored.namespace,
             coverage=facts.around.coverage,

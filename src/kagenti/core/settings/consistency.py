@@ -19,6 +19,7 @@ _OURS: Final = (f"{_INTERCEPTION}.proxyPort", f"{_INTERCEPTION}.inboundProxyPort
 _UID: Final = f"{_INTERCEPTION}.proxyUid"
 _EXCHANGER: Final = "injection.tokenExchange"
 _ENVOY: Final = "components.envoyProxy.enabled"
+_REDIRECTOR: Final = "components.proxyInit.enabled"
 _INBOUND: Final = "identity.inbound"
 _BYPASS: Final = f"{VALIDATION}.bypassPaths"
 _PROMETHEUS: Final = "trace.integration.prometheus"
@@ -88,8 +89,9 @@ def _processor(merged: Merged) -> Iterator[Finding]:
     )
     if port in values[excluded]:
         yield _fault(merged, f"{excluded} lists {port}: {why}", excluded, _EXCHANGER)
-    if not values[f"{_INBOUND}.enabled"]:
-        yield _fault(merged, f"{_INBOUND}.enabled is false: {why}", f"{_INBOUND}.enabled", _EXCHANGER)
+    for path in (f"{_INBOUND}.enabled", _REDIRECTOR):
+        if not values[path]:
+            yield _fault(merged, f"{path} is false: {why}", path, _EXCHANGER)
 
 
 def _bridged(merged: Merged) -> bool:

@@ -35,7 +35,8 @@ def resolve(
     derive(merged)
     errors = [*identity_provider.findings(merged, layers)]
     errors += consistency.faults(merged, layers, cluster_domain=cluster_domain, namespaces=namespaces)
-    restart_json = revision.canonical(revision.part(merged.values, "restart", "both"))
+    # A copy: orjson answers in a buffer of 32 KiB, and this is kept for as long as the result.
+    restart_json = bytes(memoryview(revision.canonical(revision.part(merged.values, "restart", "both"))))
     return ResolvedSettings(
         values=MappingProxyType(merged.values),
         origins=MappingProxyType(merged.origins),

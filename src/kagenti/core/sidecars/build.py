@@ -89,7 +89,8 @@ class Sidecars:
     """Everything a pod gets, in the form in which it gets it. ``environment`` is for the app's containers.
 
     ``components`` is container → component, ``reserved`` the names that are ours in this pod, ``files`` annotation →
-    content, ``files_size`` all their bytes, ``port_mapping`` and ``bypasses`` None where inbound traffic is not
+    content, ``files_size`` all their bytes, ``proxied`` and ``redirected`` whether a container serves the intercepted ports
+    and one sends the pod's traffic there, ``port_mapping`` and ``bypasses`` None where inbound traffic is not
     validated, ``waits_for`` what a container would wait for in vain, ``invalid`` what came out with a control character.
     """
 
@@ -104,6 +105,7 @@ class Sidecars:
     environment: Mapping[str, str] = field(default_factory=dict)
     image_pull_secrets: tuple[str, ...] = ()
     proxied: bool = False
+    redirected: bool = False
     port_mapping: Mapping[int, int] | None = None
     bypasses: tuple[tuple[str, int], ...] | None = None
     inbound_excluded: tuple[int, ...] = ()
@@ -177,6 +179,7 @@ def _assembled(
         environment=given,
         image_pull_secrets=settings.items("injection.imagePullSecrets"),
         proxied=any(row.proxies for row in rows),
+        redirected=any(row.redirects for row in rows),
         port_mapping=mapping,
         bypasses=bypasses,
         inbound_excluded=tuple(plan.inbound_excluded),

@@ -45,12 +45,12 @@ class Entrance:
         authorization = {"authorization": f"Bearer {token}"} if token else {}
         return self.envoy.get(path, self.port, method, **(authorization | headers))
 
-    def raw(self, head: bytes) -> bytes:
-        """Returns what comes back for bytes, up to the end of the headers or of the connection."""
+    def raw(self, head: bytes, *, whole: bool = False) -> bytes:
+        """Returns what comes back for bytes, up to the end of the headers, or of the connection."""
         answer = b""
         with socket.create_connection(("127.0.0.1", self.port), timeout=_DEADLINE) as connection:
             connection.sendall(head)
-            while b"\r\n\r\n" not in answer and (part := connection.recv(65536)):
+            while (whole or b"\r\n\r\n" not in answer) and (part := connection.recv(65536)):
                 answer += part
         return answer
 

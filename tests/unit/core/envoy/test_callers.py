@@ -141,6 +141,17 @@ def test_bypass_takes_override_headers_off(entrance: Entrance, header: str) -> N
 
 
 @pytest.mark.parametrize(
+    "header", ["X_HTTP_Method_Override", "x-original_url", "X_Rewrite-URL", "x_envoy-original_path"]
+)
+def test_bypass_takes_them_off_however_they_are_spelt(entrance: Entrance, header: str) -> None:
+    """To frameworks on CGI or WSGI an underscore in a header's name is a dash."""
+    lines = f"Host: a\r\n{header}: /admin\r\nX-Seen: yes\r\nConnection: close\r\n"
+    answer = entrance.raw(f"GET /healthz HTTP/1.1\r\n{lines}\r\n".encode(), whole=True).lower()
+    assert b"x-seen" in answer
+    assert header.lower().encode() not in answer
+
+
+@pytest.mark.parametrize(
     "hello", [b"SSH-2.0-x\r\n", b"*1\r\n$4\r\nPING\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]
 )
 def test_what_is_not_http_is_refused(entrance: Entrance, hello: bytes) -> None:

@@ -54,7 +54,7 @@ NOT_THE_RULE: Final = [
     ("toolxteam1.svc", "a dot is a dot"),
     ("x.tool.team1.svc", "an exact name is not a suffix"),
     ("tool.team1.svc.evil.example", "nor a prefix"),
-    ("tool.team1.svc.", "a trailing dot is another name"),
+    ("tool.team1.svc..", "two dots at the end are no name"),
     ("tool.team1.svc@evil.example", "user information is no host"),
     ("evil.example#tool.team1.svc", "nor is a fragment"),
     ("tool.team1.svc:80:80", "two ports are none"),
@@ -68,6 +68,19 @@ def test_a_name_that_is_not_the_rules_gets_no_token(stage: Stage, host: str, rea
     answer = stage.get(host, "callers-token")
     assert answer.status == 400 or (answer.seen["server"], answer.token) == ("dialled", "callers-token"), reason
     assert stage.oidc.token_requests() == []
+
+
+def test_a_name_that_ends_with_the_dot_of_the_root_is_the_same_name(stage: Stage) -> None:
+    """As DNS has it, and as Kubernetes applications write it to spare their searches: rules hold, by HTTP and by TLS."""
+    names = ("closed.example", "*.shut.example")
+    stage.apply(rule(TOOL, target=TARGET), *(rule(name, action="Deny") for name in names))
+    token = stage.caller()
+    answer = stage.get(stage.to(f"{TOOL}."), token)
+    assert (answer.seen["server"], answer.token != token) == ("plain", True)
+    for name in ("closed.example", "a.shut.example", "CLOSED.Example"):
+        assert [stage.get(host).status for host in (name, f"{name}.", f"{name}.:8080")] == [403] * 3
+        stage.hello(f"{name}.")
+        until(lambda: f'"server_name":"{name.lower()}."' in stage.envoy.log(), f"TLS to {name}. is refused")  # noqa: B023  # called at once
 
 
 def test_an_absolute_target_is_the_host(stage: Stage) -> None:
@@ -190,11 +203,12 @@ def test_deny_closes_what_no_rule_names(stage: Stage) -> None:
         rule("api.tool.evil", action="Deny"),
         **DENY,
     )
-    names = ["api.tool.example", "API.tool.example", "x.wild.example", "port.example"]
-    assert [stage.hello(name) for name in names] == ["secure"] * 4
+    names = ["api.tool.example", "API.tool.example", "api.tool.example.", "x.wild.example", "port.example"]
+    assert [stage.hello(name) for name in names] == ["secure"] * 5
     closed = [
         "evil.example",
         "no.wild.example",
+        "no.wild.example.",
         "wild.example",
         "xapi.tool.example",
         "other.example",

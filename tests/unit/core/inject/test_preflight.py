@@ -19,6 +19,7 @@ JSON = Any  # a raw pod
 CONTAINER = {"name": "agent", "image": "ghcr.io/example/weather-agent:v1", "ports": [{"containerPort": 8081}]}
 SIDE = {"name": "side", "image": "example/side:1", "restartPolicy": "Always"}
 NO_ENVOY = resolved(components={"envoyProxy": {"enabled": False}})
+NO_INIT = "kagenti.io/proxy-init-inject"
 BRIDGE = resolved(injection={"tokenExchange": "AuthBridge"})
 LOCKED = ("identity.inbound.validation.bypassPaths",)
 
@@ -159,6 +160,8 @@ EXCLUDE = "kagenti.io/inbound-ports-exclude"
             ("PortCollision", f"metadata.annotations[{EXCLUDE}]"),
         ),
         (pod(annotations={EXCLUDE: "9090"}), RESOLVED, ()),
+        (pod(labels={NO_INIT: "false"}), BRIDGE, ("PortCollision", f"metadata.labels[{NO_INIT}]")),
+        (pod(labels={NO_INIT: "false"}), RESOLVED, ()),
         (app(ports=[{"containerPort": 15123}]), NO_ENVOY, ()),
         (
             app(ports=[{"containerPort": 8081, "name": "envoy-status"}]),

@@ -117,7 +117,7 @@ ROWS = [
         "Degraded",
         pods=("bare", "injected"),
         rollout=Rollout(bare=Undertaken("BarePods", "a budget leaves no room")),
-        says="1 of 2 pods have no sidecars: a budget leaves no room",
+        says="1 of 2 pods (weather-1) have no sidecars: a budget leaves no room",
     ),
     Row("another mesh", "PodsInjected", ("False", "ForeignSidecars"), "Degraded", pods=("foreign",)),
     Row("tampered", "PodsInjected", ("False", "TamperedPods"), "Degraded", pods=("injected", "tampered")),
@@ -248,6 +248,27 @@ def test_stale_pods_are_injected_and_not_as_desired() -> None:
     }  # fmt: skip
     assert "identity.clientRegistration.keycloak.realm" in plan.status["config"]["restartFields"]
     assert plan.status["configuredPods"] == 0
+
+
+def test_pods_that_are_not_as_desired_are_named() -> None:
+    """The first few, in order: whoever reads it may have twenty, of which some were replaced already."""
+    world = World()
+    pods = [Pod(world.injected(named(f"weather-{n}")), f"uid-{n}") for n in range(7)]
+    keycloak = {"clientRegistration": {"keycloak": {"realm": "other"}}}
+    world.namespace = cluster.stored("team1", identity=keycloak)
+    plan = world.plan(*reversed(pods), Pod(world.injected(named("weather-new")), "uid-new"))
+    said = message(plan, "PodsInjected")
+    assert said.startswith("7 of 8 pods (weather-0, weather-1, weather-2, weather-3, weather-4, …) have older restart")
+    assert "identity.clientRegistration.keycloak.realm" in said
+    assert plan.status is not None
+    assert plan.status["message"] == said
+
+
+def named(name: str) -> JSON:
+    """A labelled pod of that name."""
+    made = cluster.pod(labels=ENABLED)
+    made["metadata"]["name"] = name
+    return made
 
 
 PROPAGATION = [

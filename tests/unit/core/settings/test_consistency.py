@@ -32,6 +32,7 @@ TARGET_PORT: Final = "identity.inbound.targetPort"
 PROMETHEUS: Final = "trace.integration.prometheus"
 UID: Final = f"{OUTBOUND}.trafficInterception.proxyUid"
 ENVOY: Final = "components.envoyProxy.enabled"
+INIT: Final = "components.proxyInit.enabled"
 EXCLUDE: Final = "identity.inbound.excludePorts"
 INBOUND: Final = "identity.inbound.enabled"
 BRIDGE: Final = {"injection.tokenExchange": "AuthBridge"}
@@ -63,9 +64,10 @@ def faults(layers: Layers) -> list[tuple[str, tuple[str, ...]]]:
         ("Envoy's port is the processor's", (None, None, workload({**BRIDGE, PROXY: 9090})), [(PROXY, (WORKLOAD,))]),
         ("the app's port is the processor's", (cluster(BRIDGE), None, workload({TARGET_PORT: 9090})), [(TARGET_PORT, (WORKLOAD, CLUSTER))]),
         ("metrics on the processor's port, the default one", (None, None, workload({**BRIDGE, f"{PROMETHEUS}.enabled": True})), [(f"{PROMETHEUS}.port", (WORKLOAD,))]),
-        ("no processor, no port of it", (None, None, workload({TARGET_PORT: 9090, EXCLUDE: [9090], INBOUND: False})), []),
+        ("no processor, no port of it", (None, None, workload({TARGET_PORT: 9090, EXCLUDE: [9090], INBOUND: False, INIT: False})), []),
         ("the processor is open to the network", (None, namespace(BRIDGE), workload({EXCLUDE: [9090]})), [(EXCLUDE, (WORKLOAD, NAMESPACE))]),
         ("nothing is intercepted before the processor", (None, None, workload({**BRIDGE, INBOUND: False})), [(INBOUND, (WORKLOAD,))]),
+        ("nothing redirects what is dialled to the processor", (cluster({INIT: False}), None, workload(BRIDGE)), [(INIT, (WORKLOAD, CLUSTER))]),
         ("the processor has no credential to use", (None, None, workload({**BRIDGE, INBOUND: False, "identity.enabled": False})), []),
         ("metrics that are off", (None, None, workload({f"{PROMETHEUS}.port": 15021})), []),
         ("self with SPIFFE", (None, None, None), []),

@@ -1,5 +1,7 @@
 """The memo of resolve: the same answer as without it, whatever has changed since."""
 
+import gc
+import tracemalloc
 from typing import Final
 
 import pytest
@@ -71,3 +73,16 @@ def test_a_namespace_that_comes_or_goes_changes_the_answer() -> None:
     assert resolver.resolve(None, None, lower) is right
     known.clear()
     assert resolver.resolve(None, None, lower).errors
+
+
+def test_a_result_keeps_no_more_memory_than_it_has_content() -> None:
+    """Thousands are remembered: what an encoder leaves empty at the end of its buffer must not be among it."""
+    resolve(None, None, None)  # whatever is remembered for good
+    tracemalloc.start()
+    try:
+        kept = resolve(None, None, None).restart_json
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(kept) < held < 3 * len(kept)
