@@ -58,13 +58,22 @@ class StatusWriter:
         self.events: Counter[str] = Counter()
 
     async def write(self, stored: StoredObject, status: JSON) -> str:
-        """Makes that status the whole of what the operator says of an object; raises ClusterError.
+        """Makes that status the whole of what the operator says of an object.
 
         Returns the resourceVersion that it has afterwards: the event that carries it is our own echo.
+
+        Raises:
+            Conflict: The object of that name was replaced meanwhile; its own event has it looked at again.
+            ClusterError: It could not be written.
         """
-        answer = await self._apply(stored, status, manager=MANAGER)
+        written = _read(await self._apply(stored, status, manager=MANAGER))
         self.writes["applied"] += 1
-        return _version(answer)
+        # The API server compares no uid on the status of a custom resource (``KubeClient.apply``).
+        if written.uid not in ("", stored.uid):
+            raise errors.Conflict(
+                f"{stored.kind} {stored.namespace}/{stored.name} was replaced while its status was written"
+            )
+        return written.resource_version
 
     async def prune(self, stored: StoredObject, replica: str) -> None:
         """Takes the entry of an xDS replica away that no longer exists, in its name; raises ClusterError."""
@@ -134,6 +143,7 @@ class StatusWriter:
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
+    uid: str = ""
     resource_version: str = ""
 
 
@@ -144,12 +154,12 @@ class _Written(msgspec.Struct):
 _written = msgspec.json.Decoder(_Written)
 
 
-def _version(answer: bytes) -> str:
-    """Returns the resourceVersion of an object; empty for an answer that is none, which then is not known again."""
+def _read(answer: bytes) -> _Metadata:
+    """Returns what an answer says of the object; nothing for one that is none, which then is not known again."""
     try:
-        return _written.decode(answer).metadata.resource_version
+        return _written.decode(answer).metadata
     except msgspec.DecodeError:
-        return ""
+        return _Metadata()
 
 
 def _path(stored: StoredObject) -> str:

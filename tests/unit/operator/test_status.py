@@ -33,10 +33,11 @@ class Client:
         self.applied: list[tuple[str, JSON, str]] = []
         self.posted: list[tuple[str, JSON]] = []
         self.refuses = False
+        self.answer = b'{"metadata":{"resourceVersion":"8"}}'
 
     async def apply(self, path: str, manifest: JSON, *, manager: str, timeout: float) -> bytes:
         self.applied.append((path, manifest, manager))
-        return b'{"metadata":{"resourceVersion":"8"}}'
+        return self.answer
 
     async def post(self, path: str, body: JSON, *, timeout: float) -> bytes:
         if self.refuses:
@@ -75,6 +76,13 @@ async def test_a_status_is_applied_to_exactly_that_object(
     assert where == f"/apis/kagenti.io/v1alpha1/{path}"
     assert manifest["metadata"]["uid"] == stored.uid
     assert (manifest["status"], manager) == ({"phase": "Active"}, "kagenti-operator")
+
+
+async def test_a_status_that_met_another_object_of_that_name_is_said(writer: StatusWriter, client: Client) -> None:
+    """The API server takes no uid as a precondition on the status of a custom resource (seen on 1.36): the answer tells."""
+    client.answer = b'{"metadata":{"resourceVersion":"9","uid":"uid-of-the-next"}}'
+    with pytest.raises(errors.Conflict, match="AgentRuntime team1/weather was replaced"):
+        await writer.write(RUNTIME, {"phase": "Active"})
 
 
 async def test_a_crashed_replica_s_entry_is_given_up_in_its_name(writer: StatusWriter, client: Client) -> None:
