@@ -4,8 +4,9 @@ import asyncio
 import collections
 import datetime
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -25,6 +26,10 @@ CONTROLLER: Final = "kagenti.io/operator"
 """``reportingController`` of our events."""
 
 _BUDGET: Final = 5.0  # seconds for one write
+QUIET: Final = 0.25
+"""Seconds without a write of a status after which events are posted: what people wait for goes first."""
+PATIENCE: Final = 5.0
+"""Seconds after which an event is posted all the same."""
 _MOST_EVENTS: Final = 1000  # that wait: a change of the cluster's config may concern every object
 _NOTE: Final = 1024  # characters of an event's note (events.k8s.io/v1)
 _PLURALS: Final = {**{name: kind.plural for name, kind in KINDS.items()}, AGENT_CARDS.name: AGENT_CARDS.plural}
@@ -41,7 +46,7 @@ class Client(Protocol):
 
 
 class StatusWriter:
-    """The writer of one process; ``clock`` (aware) is for tests."""
+    """The writer of one process; ``clock`` (aware), ``now`` (monotonic) and ``sleep`` are time, for tests."""
 
     def __init__(
         self,
@@ -50,9 +55,12 @@ class StatusWriter:
         identity: str,
         logger: logging.Logger,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client, self._identity, self._logger, self._clock = client, identity, logger, clock
-        self._told: collections.deque[tuple[StoredObject, Event]] = collections.deque()
+        self._now, self._sleep, self._last_write = now, sleep, -QUIET
+        self._told: collections.deque[tuple[float, StoredObject, Event]] = collections.deque()
         self._wake = asyncio.Event()
         self.writes: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
@@ -86,10 +94,10 @@ class StatusWriter:
         self.writes["applied"] += 1
 
     def tell(self, stored: StoredObject, events: Sequence[Event]) -> None:
-        """Has events about an object posted soon; statuses go first, and beyond some hundreds events are dropped."""
+        """Has events about an object posted soon; statuses go first, and beyond a thousand events are dropped."""
         for event in events:
             if len(self._told) < _MOST_EVENTS:
-                self._told.append((stored, event))
+                self._told.append((self._now(), stored, event))
                 self._wake.set()
             else:
                 self.events["dropped"] += 1
@@ -100,7 +108,14 @@ class StatusWriter:
             await self._wake.wait()
             self._wake.clear()
             while self._told:
-                await self._post(*self._told.popleft())
+                since, stored, event = self._told.popleft()
+                await self._let_statuses_pass(since)
+                await self._post(stored, event)
+
+    async def _let_statuses_pass(self, since: float) -> None:
+        """Waits for a moment in which no status is written: one change may concern hundreds of objects."""
+        while (wait := min(self._last_write + QUIET, since + PATIENCE) - self._now()) > 0:
+            await self._sleep(wait)
 
     async def _post(self, stored: StoredObject, event: Event) -> None:
         namespace = stored.namespace or "default"
@@ -139,6 +154,7 @@ class StatusWriter:
         metadata = {"name": stored.name, "uid": stored.uid}
         metadata |= {"namespace": stored.namespace} if stored.namespace else {}
         manifest = {"apiVersion": wellknown.API_VERSION, "kind": stored.kind, "metadata": metadata, "status": status}
+        self._last_write = self._now()
         return await self._client.apply(_path(stored), manifest, manager=manager, timeout=_BUDGET)
 
 

@@ -28,11 +28,12 @@ RECEIPT_DROPPED: Final = "ReceiptDropped"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is the same for every evaluation of one process."""
+    """What is the same for every evaluation of one process; ``by_workload`` says that templates are injected, not pods."""
 
     mode: Mode
     installation: Installation
     resolver: settings.Resolver
+    by_workload: bool = False
     sidecars: SidecarMemo = field(default_factory=SidecarMemo, compare=False)
 
 

@@ -77,7 +77,6 @@ def judge(
     coverage: Coverage,
     now: datetime.datetime,
     proof: OwnerProof | None = None,
-    by_workload: bool = False,
     sound: bool = False,
 ) -> Judged:
     """Returns what one running pod is.
@@ -90,7 +89,6 @@ def judge(
         coverage: How the webhook's entries cover the namespace.
         now: The clock, aware; nothing of the result depends on it.
         proof: What was found of the owner where an exemption hangs on it.
-        by_workload: Whether templates are injected, not pods: then what triggered a pod need not stand on it.
         sound: Whether this very pod has been found to be as its receipt says; that is not asked again.
     """
     recorded = receipts.read(subject)
@@ -101,7 +99,8 @@ def judge(
         namespace_labels=namespace_labels,
         now=now,
         coverage=coverage,
-        again=_trigger(recorded) if by_workload else None,
+        # With target workloads what triggered a pod need not stand on it.
+        again=_trigger(recorded) if context.by_workload else None,
         proof=proof,
     )
     if recorded is None:

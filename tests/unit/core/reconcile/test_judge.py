@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from kagenti.core import reconcile
+from kagenti.core.reconcile import Target
 from kagenti.core.reconcile.judge import Judged
 from tests.unit.core.admission import cluster
 from tests.unit.core.reconcile.given import ENABLED, RECEIPT, Pod, World, runtime
@@ -240,9 +241,18 @@ def test_a_pod_of_an_injected_template_is_current_without_a_trigger_of_its_own()
     world = World(context=cluster.context("label"))
     raw = world.injected(cluster.pod(labels=ENABLED))
     del raw["metadata"]["labels"]["kagenti.io/inject"]
-    plan = reconcile.plan_runtime(world.facts(Pod(raw)), replace(world.tools(), by_workload=True))
-    assert plan.judged["uid-1"].state == "current"
     assert world.plan(Pod(raw)).judged["uid-1"].state == "stale"
+    world.context = replace(world.context, by_workload=True)
+    assert world.plan(Pod(raw)).judged["uid-1"].state == "current"
+
+
+def test_with_target_workloads_the_workload_s_own_label_makes_a_pod_bare() -> None:
+    """Its template was never seen by the webhook; with target pods the label there means nothing."""
+    world = World(context=cluster.context("label"), target=Target("found", own_labels=ENABLED))
+    pod = Pod(cluster.pod())
+    assert world.plan(pod).judged["uid-1"].state == "left"
+    world.context = replace(world.context, by_workload=True)
+    assert world.plan(pod).judged["uid-1"].state == "bare"
 
 
 def test_a_pod_that_changed_after_it_was_found_sound_is_looked_at_anew() -> None:
