@@ -133,7 +133,11 @@ class StatusWriter:
         return {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": f"{stored.name[:200]}.{int(now.timestamp() * 1e6):x}", "namespace": namespace},
+            # A name is a DNS subdomain: no label of it ends with a hyphen, wherever it is cut.
+            "metadata": {
+                "name": f"{stored.name[:200].rstrip('-.')}.{int(now.timestamp() * 1e6):x}",
+                "namespace": namespace,
+            },
             "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "reportingController": CONTROLLER,
             "reportingInstance": self._identity[:128],

@@ -136,7 +136,15 @@ async def test_events_are_posted_behind_and_name_their_object(writer: StatusWrit
     assert [path.rpartition("namespaces/")[2] for path in paths] == ["team1/events", "default/events"]
     body = client.posted[0][1]
     assert body["regarding"]["uid"] == "uid-1"
+    assert body["metadata"]["name"].startswith("weather.")
     assert (body["reason"], body["type"], len(body["note"])) == ("BarePods", "Warning", 1024)
+
+
+async def test_an_event_of_a_long_name_has_a_name_that_is_taken(writer: StatusWriter, client: Client) -> None:
+    """RFC 1123: a label ends with a letter or digit, wherever it was cut."""
+    writer.tell(msgspec.structs.replace(RUNTIME, name="a" * 198 + "-.b"), [Event("Normal", "AsDesired", "")])
+    await run_for_a_moment(writer)
+    assert client.posted[0][1]["metadata"]["name"].startswith("a" * 198 + ".")
 
 
 async def test_statuses_go_before_events(writer: StatusWriter, client: Client, time: Time) -> None:
