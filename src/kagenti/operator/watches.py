@@ -68,30 +68,35 @@ class Watches:
         self._main: asyncio.AbstractEventLoop | None = None
         self._stop: Callable[[], None] = _nothing
         self._failure: BaseException | None = None
+        self._ended, self._stopping = asyncio.Event(), False
 
     async def run(self) -> None:
-        """Watches until cancelled; raises what ended kopf, for it never ends by itself."""
+        """Watches until cancelled; raises what ended kopf, or one of its streams: neither ends by itself."""
         self._main = asyncio.get_running_loop()
-        ended = asyncio.Event()
         # A daemon: a kopf that does not end in time must not keep the process from its end.
-        thread = threading.Thread(target=self._work, args=(ended,), name="kopf", daemon=True)
+        thread = threading.Thread(target=self._work, name="kopf", daemon=True)
         thread.start()
         try:
-            await ended.wait()
+            await self._ended.wait()
         finally:
+            self._stopping = True
             self._stop()
             await asyncio.to_thread(thread.join, _STOP)
         raise RuntimeError("kopf ended") from self._failure
 
-    def _work(self, ended: asyncio.Event) -> None:
+    def _work(self) -> None:
         """Is the thread."""
         try:
             asyncio.run(self._operate())
         except BaseException as failure:  # whatever it is, the main loop has to hear of it
-            self._failure = failure
+            self._failure = self._failure or failure
         finally:
-            if self._main is not None and not self._main.is_closed():
-                self._main.call_soon_threadsafe(ended.set)
+            self._end()
+
+    def _end(self) -> None:
+        """Has the main loop hear that nothing more will come."""
+        if self._main is not None and not self._main.is_closed():
+            self._main.call_soon_threadsafe(self._ended.set)
 
     async def _operate(self) -> None:
         # An event of this loop: kopf would wait for a thread's event in a thread that nothing can cancel, and hang there
@@ -170,6 +175,14 @@ class Watches:
             await watched.handled.wait()
         watched.last_event = time.monotonic()
         self._post(watched, InitDone())
+
+    def died(self, plural: str, failure: Exception) -> None:
+        """A stream has failed for good: what the stores hold is the past from now on, however long kopf takes to end."""
+        if self._stopping:
+            return
+        self._logger.error("watch ended", extra={"fields": {"resource": plural, "problem": str(failure)}})
+        self._failure = failure
+        self._end()
 
     # --- from thread to thread ---------------------------------------------------------------------------------------
 

@@ -1,13 +1,18 @@
 """kopf on its thread: stores are complete, in order and without what was deleted unseen; nothing is ever written."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import kopf
 import pytest
+from kopf._cogs.clients import watching as streams
+from kopf._cogs.clients.errors import APINotFoundError, APITooManyRequestsError
 
 from kagenti.core.store import Store
 from kagenti.kube import AGENT_CARDS, OBSERVED, StoredObject
@@ -99,6 +104,33 @@ async def test_kopf_that_ends_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no such kind" in str(raised.value.__cause__)
 
 
+async def test_a_stream_that_dies_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kopf may hang when it ends because of it; 429 is the one failure that it lives through."""
+    died: list[str] = []
+
+    async def fail(**arguments: Any) -> AsyncIterator[Any]:
+        died.append(arguments["resource"].plural)
+        problem = APITooManyRequestsError if len(died) == 1 else APINotFoundError
+        raise problem(None, status=0, headers={})
+        yield
+
+    async def hang(*, stop_flag: asyncio.Event, **_: object) -> None:
+        for plural in ("agentcards", "agentruntimes"):
+            with contextlib.suppress(APITooManyRequestsError, APINotFoundError):
+                async for _event in streams.continuous_watch(resource=SimpleNamespace(plural=plural)):
+                    raise AssertionError(_event)
+        await stop_flag.wait()
+
+    monkeypatch.setattr(streams, "continuous_watch", fail)
+    monkeypatch.setattr(kopf, "operator", hang)
+    stores = {name: Store[StoredObject](kind.indexes) for name, kind in KINDS.items()}
+    watches = Watches(Connection("", None), KINDS, stores, user_agent="tests", logger=logging.getLogger("test"))
+    with pytest.raises(RuntimeError, match="kopf ended") as raised:
+        await asyncio.wait_for(watches.run(), 10)
+    assert isinstance(raised.value.__cause__, APINotFoundError)
+    assert died == ["agentcards", "agentruntimes"]
+
+
 def test_another_version_of_kopf_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its private function may be another one."""
     monkeypatch.setattr(stream, "version", lambda _: "9.9")
@@ -112,6 +144,9 @@ def test_another_version_of_kopf_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
         async def listed(self, plural: str) -> None:
             raise AssertionError(plural)
+
+        def died(self, plural: str, failure: Exception) -> None:
+            raise AssertionError(plural) from failure
 
     with pytest.raises(Exception, match=r"9\.9"), stream.tapped(Deaf()):
         pass
