@@ -108,6 +108,27 @@ def test_our_kinds_may_go_under_everybody_and_come_back(
     wait_until(lambda: seen in (xds.page("/metrics") or ""), 10, lambda: "the xDS server does not hear of it")
 
 
+def test_with_its_label_a_workload_loses_all_that_is_ours(
+    api: ApiClient, team: Callable[..., str], installation: Installed
+) -> None:
+    """Taken off the pod template by its author: the pods that follow carry nothing of ours."""
+    namespace = team(enrolled=False)
+    create(api, manifests.workload("Deployment", namespace, "weather", labels={"kagenti.io/inject": "enabled"}))
+    wait_until(lambda: api.items("Pod", namespace), 10, lambda: "no pod")
+    (before,) = api.items("Pod", namespace)
+    assert "envoy-proxy" in marks(before)
+    path = api.path("Deployment", namespace, "weather")
+    without = {"spec": {"template": {"metadata": {"labels": {"kagenti.io/inject": None}}}}}
+    assert api.request("PATCH", path, without).ok
+
+    def replaced() -> bool:
+        uids = {pod["metadata"]["uid"] for pod in api.items("Pod", namespace)}
+        return bool(uids) and before["metadata"]["uid"] not in uids
+
+    wait_until(replaced, 20, lambda: str(api.items("Pod", namespace)))
+    assert [marks(pod) for pod in api.items("Pod", namespace)] == [[]]
+
+
 def test_a_namespace_goes_with_all_that_is_ours(
     api: ApiClient, team: Callable[..., str], statuses: Statuses, processes: tuple[Operator, Xds]
 ) -> None:
