@@ -103,9 +103,9 @@ def test_our_kinds_may_go_under_everybody_and_come_back(
     # Bare by then, and replaced: operator and webhook agree about what the new objects say.
     statuses.until(namespace, "weather", lambda found: (found.get("pods") or {}).get("current") == 1, within=20)
     refused = manifests.runtime(namespace, "late", kind="Deployment", target="late", trace={"sampling": {"rate": 1}})
-    wait_until(lambda: "locked" in api.create(refused, dry_run=True).message, 10, lambda: "the webhook's config is old")
+    wait_until(lambda: "locked" in api.create(refused, dry_run=True).message, 15, lambda: "the webhook's config is old")
     seen = '_cache_objects{resource="agentruntimes"} 1.0\n'
-    wait_until(lambda: seen in (xds.page("/metrics") or ""), 10, lambda: "the xDS server does not hear of it")
+    wait_until(lambda: seen in (xds.page("/metrics") or ""), 15, lambda: "the xDS server does not hear of it")
 
 
 def test_with_its_label_a_workload_loses_all_that_is_ours(
