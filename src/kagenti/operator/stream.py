@@ -24,14 +24,17 @@ Event = Any  # a raw watch event, or kopf's own mark
 class Tap(Protocol):
     """Is told what passes; on kopf's own event loop."""
 
-    def listing(self, plural: str) -> None:
-        """A full list of that resource begins."""
+    async def listing(self, plural: str) -> None:
+        """A full list of that resource is about to begin: waits until every event before it has been handled."""
 
-    def passing(self, plural: str, *, listed: bool) -> None:
-        """An event or a bookmark passes; ``listed`` for an object of the full list."""
+    def found(self, plural: str, manifest: Event) -> None:
+        """An object of the full list passes; kopf does not see it."""
 
-    async def listed(self, plural: str) -> None:
-        """The full list has passed: waits until every object of it has been handled."""
+    def listed(self, plural: str) -> None:
+        """The full list is complete."""
+
+    def passing(self, plural: str, *, bookmark: bool) -> None:
+        """A bookmark passes, or an event that kopf has a handler called for."""
 
     def died(self, plural: str, failure: Exception) -> None:
         """The stream has failed for good, and kopf is about to end."""
@@ -51,13 +54,16 @@ def tapped(tap: Tap) -> Iterator[None]:
 
     async def continuous_watch(**arguments: Any) -> AsyncIterator[Event]:  # Any: kopf's own arguments, passed through
         plural = arguments["resource"].plural
-        tap.listing(plural)
         try:
+            await tap.listing(plural)
             async for event in original(**arguments):
                 if event is watching.Bookmark.LISTED:
-                    await tap.listed(plural)
+                    tap.listed(plural)
+                elif event["type"] is None:
+                    tap.found(plural, event["object"])
+                    continue
                 else:
-                    tap.passing(plural, listed=event["type"] is None)
+                    tap.passing(plural, bookmark=event["type"] == "BOOKMARK")
                 yield event
         except APITooManyRequestsError:
             raise  # the one failure after which kopf opens a stream anew
