@@ -36,6 +36,7 @@ _SLICE: Final = 200  # events applied between two turns of the main loop
 _HANDLED: Final = (
     30.0  # seconds that events may wait for their handler; one that never comes is a defect of kopf or ours
 )
+_DYING: Final = 0.5  # seconds that a kopf that has failed is waited for: whoever writes still believes in its caches
 _STOP: Final = 5.0  # seconds that kopf has for its end; it writes nothing, so nothing is lost after them
 
 
@@ -82,12 +83,14 @@ class Watches:
         # A daemon: a kopf that does not end in time must not keep the process from its end.
         thread = threading.Thread(target=self._work, name="kopf", daemon=True)
         thread.start()
+        patience = _STOP
         try:
             await self._ended.wait()
+            patience = _DYING
         finally:
             self._stopping = True
             self._stop()
-            await asyncio.to_thread(thread.join, _STOP)
+            await asyncio.to_thread(thread.join, patience)
         raise RuntimeError("kopf ended") from self._failure
 
     def _work(self) -> None:
