@@ -6,9 +6,7 @@ each pod, half of them with an ETag. ``--quick`` is a tenth of it, and publishes
 
 import argparse
 import asyncio
-import datetime
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -33,6 +31,7 @@ from bench.creates import _many
 from bench.figures import OUTPUT, Figure, table
 
 JSON = Any  # objects
+CONDITIONS = "API server, etcd, agents and operator on the same machine."
 PORT = 8081
 PERIOD = 30.0
 NAMESPACES = 10
@@ -191,11 +190,7 @@ def publish(rows: list[Figure], seconds: list[int]) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    when = datetime.datetime.now(datetime.UTC).date()
-    text = table(rows).rsplit("\n\n", 1)[0]
-    text += f"\n\nMeasured {when} by `python -m bench.cards` on {os.cpu_count()} shared cores, CPython "
-    text += f"{platform.python_version()}; API server, etcd, agents and operator on the same machine.\n"
-    (OUTPUT / "cards.md").write_text(text)
+    (OUTPUT / "cards.md").write_text(table(rows, CONDITIONS))
     figure, axes = pyplot.subplots(figsize=(9, 2.6))
     axes.bar(range(len(seconds)), seconds, width=1.0)
     axes.axhline(statistics.mean(seconds), color="tab:orange")
@@ -217,7 +212,7 @@ def main() -> None:
         say(f"making {count} pods and AgentCards")
         populate(plane, count)
         rows, seconds = measure(plane, count, Path(folder))
-    print(table(rows))
+    print(table(rows, CONDITIONS))
     if not quick:
         publish(rows, seconds)
 

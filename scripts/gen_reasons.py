@@ -41,6 +41,7 @@ OBJECTS = {
     validation.CONFLICT: "denied: another AgentRuntime targets this workload already; of two that exist the older one wins",
     validation.NOT_TOP_OWNER: "the target has an owner of its own: name that one",
     validation.UNSUPPORTED_TARGET: "the target's kind has no pods that kagenti can find",
+    validation.NO_SUCH_NAMESPACE: "warning: a rule of policy.namespaces is about no namespace: declared ahead, or misspelt",
     validation.SENT_AS_OTLP: "warning: the exporter's type jaeger is sent as OTLP; name the OTLP port",
     validation.EXPORTER_IGNORED: "warning: one exporter is in effect, the first of type otlp",
     validation.SHARED_IDENTITY: "warning: workloads under one service account share identity and client; admission sees it of default only",

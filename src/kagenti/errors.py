@@ -11,7 +11,7 @@
     │   ├── Unreachable     no answer, or an answer of 5xx
     │   ├── TooManyRequests the server asks to come back later
     │   ├── Gone            the resource version is too old
-    │   ├── Conflict        somebody else wrote first
+    │   ├── Conflict        somebody else wrote first, or replaced the object
     │   ├── Forbidden       the account lacks the right
     │   └── NotFound        the object or the kind does not exist
     └── Defect              we must mend it                (CLI exit 70, webhook 500)
@@ -59,7 +59,7 @@ class Gone(ClusterError):
 
 
 class Conflict(ClusterError):
-    """Somebody else wrote first (409)."""
+    """Somebody else wrote first (409), or the object of that name is another one by now (422 on ``metadata.uid``)."""
 
 
 class Forbidden(ClusterError):

@@ -42,7 +42,8 @@ class Operator:
 
     def start(self, *, leads: bool = True) -> "Operator":
         """Starts the process; waits until it leads and has read everything, or until it stands by."""
-        wait_until(self._may_read, 30, lambda: "the role kagenti-operator is not aggregated")
+        if self.process is None:
+            wait_until(self._may_read, 30, lambda: "the role kagenti-operator is not aggregated")
         self.process = Process(self.identity, self._command, log=self.log)
         wait_until(lambda: self._is_up(leads=leads), 40, self.process.tail)
         return self

@@ -209,7 +209,20 @@ def test_removal_disturbs_nobody(both: Installed, place: ControlPlane, api: ApiC
     assert "agentruntimeclusterconfig" in place.kubectl("get", "agentruntimeclusterconfig", "default", "-o", "name")
     left = place.kubectl("get", "clusterroles,clusterrolebindings,validatingadmissionpolicies", "-o", "name").split()
     assert [name for name in left if "kagenti" in name] == []
+    for pod in before:
+        assert api.delete("Pod", "stays", pod["metadata"]["name"]).ok
+    old = {pod["metadata"]["uid"] for pod in before}
+    wait_until(lambda: len(running(api, "stays")) == 2 and not old & uids(api, "stays"), 20, lambda: "no new pods")
+    assert [len(pod["spec"]["containers"]) for pod in running(api, "stays")] == [1, 1]
+    for pod in running(api, "stays"):
+        assert not pod["spec"].get("initContainers")
+        assert not [key for key in pod["metadata"].get("annotations") or {} if "kagenti" in key]
     place.kubectl("delete", "namespace", "stays", "--timeout=20s")
+
+
+def uids(api: ApiClient, namespace: str) -> set[str]:
+    """The uids of the running pods."""
+    return {pod["metadata"]["uid"] for pod in running(api, namespace)}
 
 
 def test_a_writer_that_does_not_end_keeps_admission_in_place(both: Installed, place: ControlPlane) -> None:

@@ -46,7 +46,8 @@ class Evaluator:
     def __post_init__(self) -> None:
         installation = self.setup.installation
         resolver = Resolver(cluster_domain=installation.cluster_domain, is_namespace=self.holding.is_namespace)
-        self.context = Context(mode=self.setup.mode, installation=installation, resolver=resolver)
+        by_workload = self.setup.target == "workloads"
+        self.context = Context(self.setup.mode, installation, resolver, by_workload=by_workload)
 
     def seen(self, subject: Subject) -> Subject:
         """Returns a workload as the webhook sees it: under its top owner.
@@ -78,7 +79,6 @@ class Evaluator:
             namespace_labels=self._labels(pod.namespace),
             coverage=self._coverage(pod),
             now=self.now,
-            by_workload=self.setup.target == "workloads",
         )
 
     def _sources(self, seen: Subject) -> Sources:

@@ -13,7 +13,9 @@ _METADATA: Final = frozenset(
     ipaddress.ip_address(text)
     for text in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+# The last 32 bits are an IPv4 address: NAT64 (RFC 6052), and IPv4-compatible, deprecated and still routed by tunnels (RFC 4291).
+_EMBEDDING: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+_NONE_EMBEDDED: Final = (ipaddress.ip_address("::"), ipaddress.ip_address("::1"))
 
 
 class Refused(errors.InputError):
@@ -59,6 +61,6 @@ def unwrapped(address: Address) -> Address:
     """Returns the IPv4 address that an IPv6 one stands for, else itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if address in _NAT64:
+    if address not in _NONE_EMBEDDED and any(address in network for network in _EMBEDDING):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or address

@@ -5,12 +5,13 @@ conditions. What a single object can show by itself is in ``core.selfchecks`` an
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from kagenti.core.settings.federated import by_service_account
 from kagenti.core.settings.identity import per_pod
 from kagenti.core.settings.model import Finding, Layer, ResolvedSettings, Source
+from kagenti.core.settings.policy import covers
 from kagenti.core.workload import WorkloadRef
 
 CONFLICT: Final = "Conflict"
@@ -20,6 +21,7 @@ UNSUPPORTED_TARGET: Final = "UnsupportedTarget"
 SENT_AS_OTLP: Final = "SentAsOtlp"
 EXPORTER_IGNORED: Final = "ExporterIgnored"
 SHARED_IDENTITY: Final = "SharedIdentity"
+NO_SUCH_NAMESPACE: Final = "NoSuchNamespace"
 OVERREACH: Final = ("LockViolation", "Unauthorised")
 """Reason codes of values that a layer may not set (``core.settings``)."""
 
@@ -76,6 +78,28 @@ def exporters(layer: Layer) -> tuple[Finding, ...]:
     if len(listed) > 1:
         message = f"trace.exporters: 1 of {len(listed)} is in effect, the first otlp one; the others are ignored"
         found.append(Finding(EXPORTER_IGNORED, message, "trace.exporters", (name,)))
+    return tuple(found)
+
+
+def idle_rules(config: Layer, namespaces: Mapping[str, Mapping[str, str]]) -> tuple[Finding, ...]:
+    """Returns which rules of ``policy.namespaces`` are about no namespace: declared ahead of it, or misspelt.
+
+    Args:
+        config: The cluster's layer.
+        namespaces: The labels of every namespace, by name.
+    """
+    found = []
+    for index, rule in enumerate(config.namespaces):
+        path, missing = f"policy.namespaces[{index}]", sorted(rule.names - namespaces.keys())
+        if missing:
+            named = ", ".join(f"{name!r}" for name in missing[:_NAMED]) + (", …" if missing[_NAMED:] else "")
+            what = f"{path}.names: no namespace is named {named}"
+        elif not any(covers(rule, name, labels) for name, labels in namespaces.items()):
+            what = f"{path}.selector selects no namespace"
+        else:
+            continue
+        message = f"{what}; the rule holds as soon as there is one, if it is not misspelt"
+        found.append(Finding(NO_SUCH_NAMESPACE, message, f"spec.{path}", (str(config.source),)))
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ from kagenti.kube.client import KubeClient
 from kagenti.kube.feed import AnyFeed, Current, Feed, FeedState, Following, Reflect, Reflecting, feeds_of
 from kagenti.kube.kinds import AGENT_CARDS, KINDS, OBSERVED, Kind, StoredObject, path_of
 from kagenti.kube.owners import OwnerReader
+from kagenti.kube.ownership import OnWorkload, Owners, Ownership
 from kagenti.kube.pods import PODS, StoredPod
 from kagenti.kube.reflector import Reflector
 from kagenti.kube.settled import SettledCatalogue
@@ -23,7 +24,10 @@ __all__ = [
     "Following",
     "Kind",
     "KubeClient",
+    "OnWorkload",
     "OwnerReader",
+    "Owners",
+    "Ownership",
     "Reflect",
     "Reflecting",
     "Reflector",

@@ -274,7 +274,9 @@ class KubeClient:
         """Returns the object after a forced server-side apply (Kubernetes: "Server-Side Apply", field management).
 
         ``manager`` owns afterwards exactly the fields that the manifest names; those it owned before and does not name
-        any more are removed. ``metadata.uid`` in the manifest makes the write fail (Conflict) for another object of that name.
+        any more are removed. ``metadata.uid`` in the manifest makes the write fail (Conflict) for another object of that
+        name, but for the status of a custom resource: there the API server puts the stored metadata in its place unread
+        (apiextensions-apiserver, statusStrategy.PrepareForUpdate), and the answer's uid is what tells.
         """
         return await self.request(
             "PATCH",
@@ -335,7 +337,18 @@ def refusal(status: int, body: bytes, *, what: str, headers: Mapping[str, str]) 
     message = f"{what} was answered {status}: {_said(body)}"
     if status == 429:  # HTTP: too many requests
         return errors.TooManyRequests(message, retry_after=_seconds(headers.get("Retry-After", "")))
+    if status == 422 and _is_about_uid(body):  # HTTP: unprocessable; a precondition says 409, an immutable field this
+        return errors.Conflict(message)
     return _BY_STATUS.get(status, errors.Unreachable)(message)
+
+
+def _is_about_uid(body: bytes) -> bool:
+    """Whether a write is refused because the object of that name is another one than the writer knew."""
+    try:
+        causes = orjson.loads(body)["details"]["causes"]
+        return any(cause["field"] == "metadata.uid" for cause in causes)
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return False
 
 
 def _said(body: bytes) -> str:

@@ -45,7 +45,7 @@ class StrictReader:
         self.failures = 0
 
     async def runtimes_for(self, namespace: str, kind: str, name: str) -> _Found:
-        """Returns the AgentRuntimes of that namespace whose targetRef names kind and name.
+        """Returns the AgentRuntimes of that namespace whose targetRef names kind and name; none where the kind is gone.
 
         Raises ClusterError, at the latest when the budget is spent, counted from this call.
         """
@@ -84,7 +84,12 @@ class StrictReader:
         path = f"/apis/{wellknown.GROUP}/{wellknown.VERSION}/namespaces/{quote(namespace, safe='')}/agentruntimes"
         # No resourceVersion: a consistent read (Kubernetes API concepts, "Resource versions").
         selector = {"fieldSelector": f"spec.targetRef.kind={_escaped(kind)},spec.targetRef.name={_escaped(name)}"}
-        body = await self._client.get(path, params=selector, timeout=self._budget)
+        try:
+            body = await self._client.get(path, params=selector, timeout=self._budget)
+        except errors.NotFound:
+            # A namespace that does not exist has an empty list: it is the CRD that is gone, and every AgentRuntime with it.
+            # An API server that has only begun to serve answers 503 instead (kube-apiserver since 1.23).
+            return ()
         try:
             return tuple(KINDS["AgentRuntime"].decode(item) for item in _decoder.decode(body).items)
         except msgspec.DecodeError as problem:

@@ -159,7 +159,8 @@ class Parts:
         )
         pem = self.authorities.pem if self.authorities is not None else ""
         installation = replace(self.config.installation, xds_authority=pem)
-        return Context(mode=self.config.mode, installation=installation, resolver=resolver)
+        by_workload = self.config.target == "workloads"
+        return Context(self.config.mode, installation, resolver, by_workload=by_workload)
 
     async def _watch_authority(self) -> None:
         """Compares pods with what the webhook makes of them since the xDS server's CA has changed."""
@@ -185,12 +186,11 @@ class Parts:
             owners=self.owners,
             lag=Lag(self.metrics.propagated),
             logger=self.logger,
-            by_workload=self.config.target == "workloads",
             rollouts=self.rollouts,
         )
 
     def _rollouts(self) -> Rollouts:
-        by_workload = self.config.target == "workloads"
+        by_workload = self.desk.context.by_workload
         return Rollouts(
             self.disruptor,
             WebhookReadiness(self.client, mode=self.config.mode, by_workload=by_workload),
@@ -201,7 +201,6 @@ class Parts:
             writer=self.writer,
             mark=self.routes.mark,
             may_restart=self.config.allow_restart,
-            by_workload=by_workload,
             logger=self.logger,
         )
 

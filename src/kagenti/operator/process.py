@@ -23,7 +23,6 @@ from kagenti.pages import JSON_TYPE, TEXT_TYPE, Page
 SYNC_POLL: Final = 0.05
 STALE: Final = 180.0
 """Seconds without an event or bookmark after which a watch counts as dead, and the process with it (bookmarks: 60)."""
-_STARTED: Final = 120.0  # seconds that a full list may take; a cluster without our CRDs is no reason to be restarted
 
 Part = tuple[str, Callable[[], Coroutine[Any, Any, None]]]  # Any: what a coroutine yields and is sent
 """Name of a task, and what it runs: never returns but by cancellation."""
@@ -35,7 +34,7 @@ class Process:
 
     ``standing`` are the caches that every replica keeps, ``leading`` those of the leader. ``watches`` feeds the latter;
     ``parts`` are the leader's other tasks, ``work`` the one that begins when all is read. ``prerequisite`` waits until
-    the cluster has what the watches need.
+    the cluster has what the watches need. ``now`` (monotonic) is the clock, for tests.
     """
 
     config: OperatorConfig
@@ -49,9 +48,10 @@ class Process:
     work: Callable[[], Coroutine[Any, Any, None]]  # Any: as above
     metrics: Callable[[], bytes]
     kinds: Callable[[], Mapping[str, FeedState]] = dict
+    now: Callable[[], float] = time.monotonic
     status_port: int = 0
     stopping: bool = False
-    _watching: bool = field(default=False)
+    _watching: float | None = field(default=None)
 
     async def serve(self, stop: asyncio.Event) -> int:
         """Runs until ``stop`` is set or a part dies; returns the exit code: 0 after a stop, 1 when something ended."""
@@ -67,7 +67,7 @@ class Process:
             return ("shutting down",)
         feeds = [*self.standing, *(self.leading if self.lease.held else ())]
         found = [sentence for feed in feeds if (sentence := feed.missing())]
-        quiet = time.monotonic() - self.lease.last_contact
+        quiet = self.now() - self.lease.last_contact
         if quiet > max(4.0 * self.config.lease_seconds, 30.0):
             found.append(
                 f"the Lease could not be read for {quiet:.0f} s: may the account use it, does the API server answer?"
@@ -76,15 +76,19 @@ class Process:
 
     def dead(self) -> tuple[str, ...]:
         """Returns the watches that have been silent for too long."""
-        feeds = [*self.standing, *(self.leading if self._watching else ())]
+        feeds = [*self.standing, *(self.leading if self._watching is not None else ())]
         ages = {feed.resource: feed.state().age for feed in feeds} | {
             resource: state.age for resource, state in self.kinds().items()
         }
-        return tuple(
+        silent = [
             f"no event or bookmark of {resource} for {age:.0f} s"
             for resource, age in ages.items()
             if age is not None and age > STALE
-        )
+        ]
+        since = 0.0 if self._watching is None else self.now() - self._watching
+        if since > STALE:
+            silent += [f"no full list of {feed.resource} for {since:.0f} s" for feed in self.leading if feed.missing()]
+        return tuple(silent)
 
     async def _supervise(self, stop: asyncio.Event) -> int:
         stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -108,8 +112,7 @@ class Process:
         await self.prerequisite()
         await self.lease.acquire()
         self.logger.info("leading", extra={"fields": {"identity": self.config.identity}})
-        watches = asyncio.create_task(self.watches(), name="watches")
-        self._watching = True
+        watches = asyncio.create_task(self._watch(), name="watches")
         tasks = [
             asyncio.create_task(run(), name=name)
             for name, run in (("lease", self.lease.keep), *self.parts, ("work", self._work))
@@ -125,6 +128,12 @@ class Process:
             await asyncio.gather(*tasks, return_exceptions=True)
             watches.cancel()
             await asyncio.gather(self.lease.release(), watches, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """Runs the watches; the kinds may have gone while this replica stood by."""
+        await self.prerequisite()
+        self._watching = self.now()
+        await self.watches()
 
     async def _work(self) -> None:
         while any(feed.missing() for feed in (*self.standing, *self.leading)):  # noqa: ASYNC110  # feeds offer no event

@@ -1,6 +1,7 @@
 """What must be looked at again: each key once however often it is asked for, one at a time, never too often."""
 
 import asyncio
+import collections
 import heapq
 import time
 from collections.abc import Callable, Hashable
@@ -26,6 +27,7 @@ class Queue(Generic[T]):
         self._number = 0
         self._busy: set[T] = set()
         self._last: dict[T, float] = {}
+        self._taken: collections.deque[tuple[float, T]] = collections.deque()
         self._failures: dict[T, int] = {}
         self._wake = asyncio.Event()
 
@@ -58,7 +60,7 @@ class Queue(Generic[T]):
                 heapq.heappop(self._heap)
                 del self._due[key]
                 self._busy.add(key)
-                self._last[key] = self._now()
+                self._note(key)
                 return key
             try:
                 async with asyncio.timeout(wait):
@@ -77,6 +79,16 @@ class Queue(Generic[T]):
         due = self._due.get(key)
         if due is not None:  # marked while it was taken
             self._push(key, due)
+
+    def _note(self, key: T) -> None:
+        """Remembers when a key was taken, and forgets what no longer bounds anything: workloads come and go."""
+        now = self._now()
+        self._last[key] = now
+        self._taken.append((now, key))
+        while self._taken[0][0] <= now - INTERVAL:
+            at, old = self._taken.popleft()
+            if self._last.get(old) == at:
+                del self._last[old]
 
     def _set(self, key: T, due: float, *, at_least: bool = False) -> None:
         known = self._due.get(key)

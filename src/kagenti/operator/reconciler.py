@@ -76,7 +76,6 @@ class Reconciler:
         owners: Proves owners.
         lag: Times how long changes take, for metrics.
         logger: The log.
-        by_workload: Whether templates are injected, not pods.
         rollouts: Acts on pods.
     """
 
@@ -95,7 +94,6 @@ class Reconciler:
         owners: Owners,
         lag: Lag,
         logger: logging.Logger,
-        by_workload: bool = False,
         rollouts: Rollouts | None = None,
         now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
@@ -104,7 +102,7 @@ class Reconciler:
         self._census, self._owners, self._lag = census, owners, lag
         self._logger, self._now = logger, now
         self.rollouts: Rollouts = rollouts or NoRollouts()
-        self._verdicts, self._by_workload = Verdicts(), by_workload
+        self._verdicts = Verdicts()
         self.outcomes: Counter[str] = Counter()
 
     @property
@@ -253,4 +251,4 @@ class Reconciler:
             await self._writer.conclude(stored, word)
 
     def _tools(self) -> Tools:
-        return Tools(self._layers, self.desk.context, self._now(), self._verdicts, self._by_workload)
+        return Tools(self._layers, self.desk.context, self._now(), self._verdicts)

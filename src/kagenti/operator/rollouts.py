@@ -44,7 +44,6 @@ class Rollouts:
         writer: Tells events.
         mark: Has an AgentRuntime looked at again.
         may_restart: Whether workloads may be restarted at all.
-        by_workload: Whether templates are injected, not pods.
         logger: The log.
         clock: The clock, aware.
     """
@@ -61,13 +60,11 @@ class Rollouts:
         writer: StatusWriter,
         mark: Callable[[StoredObject], None],
         may_restart: bool,
-        by_workload: bool = False,
         logger: logging.Logger,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
     ) -> None:
         self.desk, self._catalogue, self._population, self._targets = desk, catalogue, population, targets
         self._writer, self._mark, self._may_restart, self._clock = writer, mark, may_restart, clock
-        self._by_workload = by_workload
         self.driver: Final = Driver(
             disruptor, self._examine, webhook, told=self._told, acted=self._acted, logger=logger, clock=clock
         )
@@ -116,7 +113,7 @@ class Rollouts:
     async def _examine(self, target: WorkloadRef, raw: JSON) -> Prospect:
         """Returns what the replacement of a pod would be, by the layers as they are now."""
         view, namespace = self._catalogue, target.namespace
-        if self._by_workload:
+        if self.desk.context.by_workload:
             return rollout.AS_ITS_TEMPLATE
         return rollout.prospect(
             raw,

@@ -4,8 +4,9 @@ import asyncio
 import collections
 import datetime
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -25,6 +26,10 @@ CONTROLLER: Final = "kagenti.io/operator"
 """``reportingController`` of our events."""
 
 _BUDGET: Final = 5.0  # seconds for one write
+QUIET: Final = 0.25
+"""Seconds without a write of a status after which events are posted: what people wait for goes first."""
+PATIENCE: Final = 5.0
+"""Seconds after which an event is posted all the same."""
 _MOST_EVENTS: Final = 1000  # that wait: a change of the cluster's config may concern every object
 _NOTE: Final = 1024  # characters of an event's note (events.k8s.io/v1)
 _PLURALS: Final = {**{name: kind.plural for name, kind in KINDS.items()}, AGENT_CARDS.name: AGENT_CARDS.plural}
@@ -41,7 +46,7 @@ class Client(Protocol):
 
 
 class StatusWriter:
-    """The writer of one process; ``clock`` (aware) is for tests."""
+    """The writer of one process; ``clock`` (aware), ``now`` (monotonic) and ``sleep`` are time, for tests."""
 
     def __init__(
         self,
@@ -50,21 +55,33 @@ class StatusWriter:
         identity: str,
         logger: logging.Logger,
         clock: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client, self._identity, self._logger, self._clock = client, identity, logger, clock
-        self._told: collections.deque[tuple[StoredObject, Event]] = collections.deque()
+        self._now, self._sleep, self._last_write = now, sleep, -QUIET
+        self._told: collections.deque[tuple[float, StoredObject, Event]] = collections.deque()
         self._wake = asyncio.Event()
         self.writes: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
 
     async def write(self, stored: StoredObject, status: JSON) -> str:
-        """Makes that status the whole of what the operator says of an object; raises ClusterError.
+        """Makes that status the whole of what the operator says of an object.
 
         Returns the resourceVersion that it has afterwards: the event that carries it is our own echo.
+
+        Raises:
+            Conflict: The object of that name was replaced meanwhile; its own event has it looked at again.
+            ClusterError: It could not be written.
         """
-        answer = await self._apply(stored, status, manager=MANAGER)
+        written = _read(await self._apply(stored, status, manager=MANAGER))
         self.writes["applied"] += 1
-        return _version(answer)
+        # The API server compares no uid on the status of a custom resource (``KubeClient.apply``).
+        if written.uid not in ("", stored.uid):
+            raise errors.Conflict(
+                f"{stored.kind} {stored.namespace}/{stored.name} was replaced while its status was written"
+            )
+        return written.resource_version
 
     async def prune(self, stored: StoredObject, replica: str) -> None:
         """Takes the entry of an xDS replica away that no longer exists, in its name; raises ClusterError."""
@@ -77,10 +94,10 @@ class StatusWriter:
         self.writes["applied"] += 1
 
     def tell(self, stored: StoredObject, events: Sequence[Event]) -> None:
-        """Has events about an object posted soon; statuses go first, and beyond some hundreds events are dropped."""
+        """Has events about an object posted soon; statuses go first, and beyond a thousand events are dropped."""
         for event in events:
             if len(self._told) < _MOST_EVENTS:
-                self._told.append((stored, event))
+                self._told.append((self._now(), stored, event))
                 self._wake.set()
             else:
                 self.events["dropped"] += 1
@@ -91,7 +108,14 @@ class StatusWriter:
             await self._wake.wait()
             self._wake.clear()
             while self._told:
-                await self._post(*self._told.popleft())
+                since, stored, event = self._told.popleft()
+                await self._let_statuses_pass(since)
+                await self._post(stored, event)
+
+    async def _let_statuses_pass(self, since: float) -> None:
+        """Waits for a moment in which no status is written: one change may concern hundreds of objects."""
+        while (wait := min(self._last_write + QUIET, since + PATIENCE) - self._now()) > 0:
+            await self._sleep(wait)
 
     async def _post(self, stored: StoredObject, event: Event) -> None:
         namespace = stored.namespace or "default"
@@ -109,7 +133,11 @@ class StatusWriter:
         return {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": f"{stored.name[:200]}.{int(now.timestamp() * 1e6):x}", "namespace": namespace},
+            # A name is a DNS subdomain: no label of it ends with a hyphen, wherever it is cut.
+            "metadata": {
+                "name": f"{stored.name[:200].rstrip('-.')}.{int(now.timestamp() * 1e6):x}",
+                "namespace": namespace,
+            },
             "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "reportingController": CONTROLLER,
             "reportingInstance": self._identity[:128],
@@ -130,10 +158,12 @@ class StatusWriter:
         metadata = {"name": stored.name, "uid": stored.uid}
         metadata |= {"namespace": stored.namespace} if stored.namespace else {}
         manifest = {"apiVersion": wellknown.API_VERSION, "kind": stored.kind, "metadata": metadata, "status": status}
+        self._last_write = self._now()
         return await self._client.apply(_path(stored), manifest, manager=manager, timeout=_BUDGET)
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
+    uid: str = ""
     resource_version: str = ""
 
 
@@ -144,12 +174,12 @@ class _Written(msgspec.Struct):
 _written = msgspec.json.Decoder(_Written)
 
 
-def _version(answer: bytes) -> str:
-    """Returns the resourceVersion of an object; empty for an answer that is none, which then is not known again."""
+def _read(answer: bytes) -> _Metadata:
+    """Returns what an answer says of the object; nothing for one that is none, which then is not known again."""
     try:
-        return _written.decode(answer).metadata.resource_version
+        return _written.decode(answer).metadata
     except msgspec.DecodeError:
-        return ""
+        return _Metadata()
 
 
 def _path(stored: StoredObject) -> str:

@@ -79,8 +79,13 @@ def facts_of(manifest: JSON) -> Target:
         owned_by=owner.workload(namespace) if owner else None,
         has_template=subject is not None,
         inject_label=subject.labels.get(wellknown.INJECT_LABEL) if subject else None,
+        own_labels=_ours((subject.labels_of_workload if subject else None) or {}),
         idle=_idle(manifest.get("kind", ""), spec if isinstance(spec, dict) else {}),
     )
+
+
+def _ours(labels: JSON) -> dict[str, str]:
+    return {key: labels[key] for key in (wellknown.INJECT_LABEL, wellknown.TYPE_LABEL) if key in labels}
 
 
 def _idle(kind: str, spec: JSON) -> bool:

@@ -2,6 +2,9 @@
 
 On its own loop, because kopf cancels every task of the loop that it did not start when it stops. Its handlers write
 nothing: ``on.event`` leaves neither annotation nor finalizer. Stores are written on the main loop alone.
+
+Every event comes through a handler. The objects of a full list do not: they are taken from the stream (``stream.py``), for
+kopf makes a task of each, and a new leader with ten thousand of them would lead five seconds later.
 """
 
 import asyncio
@@ -30,6 +33,10 @@ SILENCE: Final = 70.0
 """Seconds without an event or bookmark after which kopf opens a stream anew."""
 _PAGE: Final = 500
 _SLICE: Final = 200  # events applied between two turns of the main loop
+_HANDLED: Final = (
+    30.0  # seconds that events may wait for their handler; one that never comes is a defect of kopf or ours
+)
+_DYING: Final = 0.5  # seconds that a kopf that has failed is waited for: whoever writes still believes in its caches
 _STOP: Final = 5.0  # seconds that kopf has for its end; it writes nothing, so nothing is lost after them
 
 
@@ -68,30 +75,37 @@ class Watches:
         self._main: asyncio.AbstractEventLoop | None = None
         self._stop: Callable[[], None] = _nothing
         self._failure: BaseException | None = None
+        self._ended, self._stopping = asyncio.Event(), False
 
     async def run(self) -> None:
-        """Watches until cancelled; raises what ended kopf, for it never ends by itself."""
+        """Watches until cancelled; raises what ended kopf, or one of its streams: neither ends by itself."""
         self._main = asyncio.get_running_loop()
-        ended = asyncio.Event()
         # A daemon: a kopf that does not end in time must not keep the process from its end.
-        thread = threading.Thread(target=self._work, args=(ended,), name="kopf", daemon=True)
+        thread = threading.Thread(target=self._work, name="kopf", daemon=True)
         thread.start()
+        patience = _STOP
         try:
-            await ended.wait()
+            await self._ended.wait()
+            patience = _DYING
         finally:
+            self._stopping = True
             self._stop()
-            await asyncio.to_thread(thread.join, _STOP)
+            await asyncio.to_thread(thread.join, patience)
         raise RuntimeError("kopf ended") from self._failure
 
-    def _work(self, ended: asyncio.Event) -> None:
+    def _work(self) -> None:
         """Is the thread."""
         try:
             asyncio.run(self._operate())
         except BaseException as failure:  # whatever it is, the main loop has to hear of it
-            self._failure = failure
+            self._failure = self._failure or failure
         finally:
-            if self._main is not None and not self._main.is_closed():
-                self._main.call_soon_threadsafe(ended.set)
+            self._end()
+
+    def _end(self) -> None:
+        """Has the main loop hear that nothing more will come."""
+        if self._main is not None and not self._main.is_closed():
+            self._main.call_soon_threadsafe(self._ended.set)
 
     async def _operate(self) -> None:
         # An event of this loop: kopf would wait for a thread's event in a thread that nothing can cancel, and hang there
@@ -125,51 +139,69 @@ class Watches:
         return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
 
     async def _seen(self, event: JSON, resource: Any, **_: Any) -> None:  # Any: kopf's own arguments
-        """Takes one event, on kopf's loop; an object that cannot be read is said and left out."""
+        """Takes one event, on kopf's loop."""
         watched = self.watched[resource.plural]
+        self._take_in(watched, event["object"], Delete if event["type"] == "DELETED" else Apply)
+        watched.pending -= 1
+        if watched.pending == 0 and watched.handled is not None:
+            watched.handled.set()
+
+    def _take_in(
+        self, watched: Watched, manifest: JSON, what: Callable[[StoredObject], WatchEvent[StoredObject]]
+    ) -> None:
+        """Posts what is said of an object; one that cannot be read is told and left out."""
         try:
-            found = watched.kind.decode(orjson.dumps(event["object"]))
-            if event["type"] is None:
-                self._post(watched, InitApply(found))
-            else:
-                self._post(watched, Delete(found) if event["type"] == "DELETED" else Apply(found))
+            found = watched.kind.decode(orjson.dumps(manifest))
         except Exception:
-            self._logger.exception("object cannot be read", extra={"fields": {"resource": resource.plural}})
-        finally:
-            if event["type"] is None:
-                watched.pending -= 1
-                if watched.pending == 0 and watched.handled is not None:
-                    watched.handled.set()
+            self._logger.exception("object cannot be read", extra={"fields": {"resource": watched.kind.plural}})
+            return
+        self._post(watched, what(found))
 
     # --- the tap, on kopf's loop -------------------------------------------------------------------------------------
 
-    def listing(self, plural: str) -> None:
-        """A full list begins."""
+    async def listing(self, plural: str) -> None:
+        """A full list begins: no event from before it may be handled after it."""
+        watched = self.watched.get(plural)
+        if watched is None:
+            return
+        if watched.pending and watched.handled is not None:
+            async with asyncio.timeout(_HANDLED):
+                await watched.handled.wait()
+        watched.relists += 1
+        self._post(watched, Init())
+
+    def found(self, plural: str, manifest: JSON) -> None:
+        """An object of the full list passes."""
         watched = self.watched.get(plural)
         if watched is not None:
-            watched.relists += 1
-            self._post(watched, Init())
+            watched.last_event = time.monotonic()
+            self._take_in(watched, manifest, InitApply)
 
-    def passing(self, plural: str, *, listed: bool) -> None:
+    def listed(self, plural: str) -> None:
+        """The full list is complete."""
+        watched = self.watched.get(plural)
+        if watched is not None:
+            watched.last_event = time.monotonic()
+            self._post(watched, InitDone())
+
+    def passing(self, plural: str, *, bookmark: bool) -> None:
         """An event or a bookmark passes."""
         watched = self.watched.get(plural)
         if watched is None:
             return
         watched.last_event = time.monotonic()
-        if listed:
+        if not bookmark:
             watched.pending += 1
             if watched.handled is not None:
                 watched.handled.clear()
 
-    async def listed(self, plural: str) -> None:
-        """The full list has passed; nothing of the watch may overtake its objects."""
-        watched = self.watched.get(plural)
-        if watched is None:
+    def died(self, plural: str, failure: Exception) -> None:
+        """A stream has failed for good: what the stores hold is the past from now on, however long kopf takes to end."""
+        if self._stopping:
             return
-        if watched.pending and watched.handled is not None:
-            await watched.handled.wait()
-        watched.last_event = time.monotonic()
-        self._post(watched, InitDone())
+        self._logger.error("watch ended", extra={"fields": {"resource": plural, "problem": str(failure)}})
+        self._failure = failure
+        self._end()
 
     # --- from thread to thread ---------------------------------------------------------------------------------------
 

@@ -110,7 +110,12 @@ def _reviews(
     return Reviews(
         view=catalogue,
         cluster=reads,
-        context=Context(mode=config.mode, installation=config.installation, resolver=resolver),
+        context=Context(
+            mode=config.mode,
+            installation=config.installation,
+            resolver=resolver,
+            by_workload=config.target == "workloads",
+        ),
         layers=layers,
         target=config.target,
         consistency=config.consistency,

@@ -45,7 +45,7 @@ class Caches:
 
     def counts(self) -> Mapping[str, int]:
         """Returns the number of managed pods, and of those whose owner is not known yet."""
-        return {"managed": len(self.pods.store), "unresolved": self.pods.waiting()}
+        return {"managed": len(self.pods.store), "unresolved": len(self.pods.unresolved())}
 
     def identity_providers(self) -> Sequence[str]:
         """Returns ``policy.identityProviders`` of the cluster's config in its version in force."""

@@ -55,6 +55,21 @@ async def test_a_list_in_flight_is_never_joined() -> None:
     assert reader.reads == 2
 
 
+async def test_where_the_kind_is_gone_nothing_targets_anything() -> None:
+    """Deleting the CRDs leaves no namespace in which pods cannot be made; whoever cannot be asked is no such answer."""
+
+    class Answers:
+        def __init__(self, problem: errors.ClusterError) -> None:
+            self.problem = problem
+
+        async def get(self, path: str, *, params: dict[str, str], timeout: float) -> bytes:
+            raise self.problem
+
+    assert await StrictReader(Answers(errors.NotFound("404"))).runtimes_for("n", "Deployment", "weather") == ()
+    with pytest.raises(errors.Forbidden):
+        await StrictReader(Answers(errors.Forbidden("403"))).runtimes_for("n", "Deployment", "weather")
+
+
 async def test_other_targets_do_not_wait() -> None:
     """Reads for different targets run side by side."""
     server = Server()

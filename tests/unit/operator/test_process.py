@@ -22,8 +22,10 @@ class Lease:
     def __init__(self, log: list[str]) -> None:
         self.free, self.lost, self.log = asyncio.Event(), asyncio.Event(), log
         self.held, self.last_contact = False, time.monotonic()
+        self.asked = False
 
     async def acquire(self) -> None:
+        self.asked = True
         await self.free.wait()
         self.held = True
         self.log.append("leads")
@@ -41,7 +43,8 @@ class Feed:
     """A cache that is filled, and that may die."""
 
     def __init__(self, resource: str) -> None:
-        self.resource, self.age, self.missed = resource, 1.0, ""
+        self.resource, self.missed = resource, ""
+        self.age: float | None = 1.0
         self.dies = asyncio.Event()
 
     def missing(self) -> str:
@@ -59,24 +62,28 @@ class House:
 
     def __init__(self) -> None:
         self.log: list[str] = []
+        self.now = time.monotonic()
         self.lease, self.pods, self.runtimes = Lease(self.log), Feed("pods"), Feed("agentruntimes")
         self.part_dies, self.stop = asyncio.Event(), asyncio.Event()
+        self.kinds_there = asyncio.Event()
+        self.kinds_there.set()
         self.process = Process(
             OperatorConfig("op-0", host="127.0.0.1", status_port=0),
             logger=logging.getLogger("test"),
             lease=self.lease,  # type: ignore[arg-type]  # as far as it is used
             standing=[self.pods],
             leading=[self.runtimes],
-            prerequisite=self._nothing,
+            prerequisite=self._kinds,
             watches=self._forever("watches"),
             parts=[("part", self._part)],
             work=self._forever("work"),
             metrics=lambda: b"metrics\n",
+            now=lambda: self.now,
         )
         self.task: asyncio.Task[int] | None = None
 
-    async def _nothing(self) -> None:
-        return
+    async def _kinds(self) -> None:
+        await self.kinds_there.wait()
 
     async def _part(self) -> None:
         await self.part_dies.wait()
@@ -156,6 +163,37 @@ async def test_nothing_is_worked_on_before_everything_has_been_read() -> None:
     assert "work begin" not in house.log
     house.runtimes.missed = ""
     await house.until(lambda: "work begin" in house.log)
+    house.stop.set()
+    assert await house.end() == 0
+
+
+async def test_kinds_that_went_while_it_stood_by_are_waited_for_by_the_leader() -> None:
+    """Kopf looks for them once: begun without them it would lead for ever and watch nothing."""
+    house = House()
+    await house.start()
+    await house.until(lambda: house.lease.asked)
+    house.kinds_there.clear()
+    house.lease.free.set()
+    await house.until(lambda: house.lease.held)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert "watches begin" not in house.log
+    house.kinds_there.set()
+    await house.until(lambda: "watches begin" in house.log)
+    house.stop.set()
+    assert await house.end() == 0
+
+
+async def test_a_list_that_never_comes_fails_the_liveness_probe() -> None:
+    """Of a leader whose watches have begun; what has come before counts from its own last sign of life."""
+    house = House()
+    house.runtimes.missed, house.runtimes.age = "cache of agentruntimes is not filled", None
+    await house.start()
+    house.lease.free.set()
+    await house.until(lambda: "watches begin" in house.log)
+    assert (await house.page("/healthz"))[0] == 200
+    house.now += STALE + 1
+    assert await house.page("/healthz") == (503, "no full list of agentruntimes for 181 s\n")
     house.stop.set()
     assert await house.end() == 0
 

@@ -126,6 +126,15 @@ async def test_a_forgotten_key_does_not_come(queue: Queue[str], clock: Clock) ->
     assert len(queue) == 0
 
 
+async def test_what_was_taken_long_ago_is_not_remembered(queue: Queue[str], clock: Clock) -> None:
+    """Standalone pods are workloads too, and a cluster makes millions of them."""
+    for number in range(100):
+        queue.mark(f"pod-{number}", after=0)
+        queue.done(await queue.take())
+        clock.time += INTERVAL
+    assert len(queue._last) == 1  # nothing else tells
+
+
 async def test_a_waiting_worker_wakes_for_an_earlier_key() -> None:
     """On the real clock: it waits for a minute, and something is due now."""
     queue: Queue[str] = Queue()

@@ -82,7 +82,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.catalogue = SettledCatalogue()
-        context = Context("both", Installation(), settings.Resolver())
+        context = Context("both", Installation(), settings.Resolver(), by_workload=self.by_workload)
         self.rollouts = Rollouts(
             Client(),
             Client(),
@@ -93,7 +93,6 @@ class World:
             writer=self,  # type: ignore[arg-type]  # takes ``tell``
             mark=lambda stored: self.marked.append(stored.name),
             may_restart=self.may_restart,
-            by_workload=self.by_workload,
             logger=logging.getLogger("test"),
         )
         self.rollouts.driver.observe = self.seen.append  # type: ignore[method-assign]  # the driver has tests of its own

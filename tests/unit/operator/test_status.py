@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from kagenti.operator.keys import ObjectKey
 from kagenti.operator.lag import Lag
 from kagenti.operator.metrics import Metrics, Readings
 from kagenti.operator.pods import ObservedPod
-from kagenti.operator.status import StatusWriter
+from kagenti.operator.status import PATIENCE, QUIET, StatusWriter
 
 JSON = Any  # a manifest
 
@@ -33,10 +34,11 @@ class Client:
         self.applied: list[tuple[str, JSON, str]] = []
         self.posted: list[tuple[str, JSON]] = []
         self.refuses = False
+        self.answer = b'{"metadata":{"resourceVersion":"8"}}'
 
     async def apply(self, path: str, manifest: JSON, *, manager: str, timeout: float) -> bytes:
         self.applied.append((path, manifest, manager))
-        return b'{"metadata":{"resourceVersion":"8"}}'
+        return self.answer
 
     async def post(self, path: str, body: JSON, *, timeout: float) -> bytes:
         if self.refuses:
@@ -51,11 +53,35 @@ def client() -> Client:
     return Client()
 
 
+class Time:
+    """Seconds that pass only while somebody sleeps; ``meanwhile`` is done in each sleep."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    def now(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        await asyncio.sleep(0)
+
+
 @pytest.fixture
-def writer(client: Client) -> StatusWriter:
+def time() -> Time:
+    """The monotonic clock."""
+    return Time()
+
+
+@pytest.fixture
+def writer(client: Client, time: Time) -> StatusWriter:
     """At noon."""
     noon = datetime.datetime(2026, 11, 26, 12, 0, 0, tzinfo=datetime.UTC)
-    return StatusWriter(client, identity="op-0", logger=logging.getLogger("test"), clock=lambda: noon)
+    log = logging.getLogger("test")
+    return StatusWriter(client, identity="op-0", logger=log, clock=lambda: noon, now=time.now, sleep=time.sleep)
 
 
 PATHS = [
@@ -75,6 +101,13 @@ async def test_a_status_is_applied_to_exactly_that_object(
     assert where == f"/apis/kagenti.io/v1alpha1/{path}"
     assert manifest["metadata"]["uid"] == stored.uid
     assert (manifest["status"], manager) == ({"phase": "Active"}, "kagenti-operator")
+
+
+async def test_a_status_that_met_another_object_of_that_name_is_said(writer: StatusWriter, client: Client) -> None:
+    """The API server takes no uid as a precondition on the status of a custom resource (seen on 1.36): the answer tells."""
+    client.answer = b'{"metadata":{"resourceVersion":"9","uid":"uid-of-the-next"}}'
+    with pytest.raises(errors.Conflict, match="AgentRuntime team1/weather was replaced"):
+        await writer.write(RUNTIME, {"phase": "Active"})
 
 
 async def test_a_crashed_replica_s_entry_is_given_up_in_its_name(writer: StatusWriter, client: Client) -> None:
@@ -103,7 +136,40 @@ async def test_events_are_posted_behind_and_name_their_object(writer: StatusWrit
     assert [path.rpartition("namespaces/")[2] for path in paths] == ["team1/events", "default/events"]
     body = client.posted[0][1]
     assert body["regarding"]["uid"] == "uid-1"
+    assert body["metadata"]["name"].startswith("weather.")
     assert (body["reason"], body["type"], len(body["note"])) == ("BarePods", "Warning", 1024)
+
+
+async def test_an_event_of_a_long_name_has_a_name_that_is_taken(writer: StatusWriter, client: Client) -> None:
+    """RFC 1123: a label ends with a letter or digit, wherever it was cut."""
+    writer.tell(msgspec.structs.replace(RUNTIME, name="a" * 198 + "-.b"), [Event("Normal", "AsDesired", "")])
+    await run_for_a_moment(writer)
+    assert client.posted[0][1]["metadata"]["name"].startswith("a" * 198 + ".")
+
+
+async def test_statuses_go_before_events(writer: StatusWriter, client: Client, time: Time) -> None:
+    """One change may concern hundreds of objects: nobody waits for a status because of events, nor for ever for these."""
+    seen: list[tuple[float, int]] = []
+
+    async def writes_go_on() -> None:
+        seen.append((time.now(), len(client.posted)))
+        await writer.write(RUNTIME, {})
+
+    await writer.write(RUNTIME, {})
+    writer.tell(RUNTIME, [Event("Normal", "AsDesired", "")])
+    time.meanwhile = writes_go_on
+    task = asyncio.create_task(writer.run())
+    while not client.posted:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert {posted for _, posted in seen} == {0}
+    assert time.now() == pytest.approx(100 + PATIENCE)
+    time.meanwhile, before = None, time.now()
+    writer.tell(RUNTIME, [Event("Normal", "AsDesired", "")])
+    await run_for_a_moment(writer)
+    assert len(client.posted) == 2
+    assert time.now() == pytest.approx(before + QUIET)
 
 
 async def test_an_event_that_is_refused_is_counted_and_let_go(writer: StatusWriter, client: Client) -> None:

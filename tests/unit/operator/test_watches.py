@@ -1,13 +1,18 @@
 """kopf on its thread: stores are complete, in order and without what was deleted unseen; nothing is ever written."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import kopf
 import pytest
+from kopf._cogs.clients import watching as streams
+from kopf._cogs.clients.errors import APINotFoundError, APITooManyRequestsError
 
 from kagenti.core.store import Store
 from kagenti.kube import AGENT_CARDS, OBSERVED, StoredObject
@@ -84,6 +89,29 @@ async def test_a_life_of_watches() -> None:
         assert not any("customresourcedefinitions" in path or "namespaces" in path for _, path, _ in server.requests)
 
 
+async def test_a_list_waits_for_the_events_before_it() -> None:
+    """Whoever is listed while an older event of it waits for its handler would go back to what it was."""
+    stores = {name: Store[StoredObject](kind.indexes) for name, kind in KINDS.items()}
+    watches = Watches(Connection("", None), KINDS, stores, user_agent="tests", logger=logging.getLogger("test"))
+    plural = "agentruntimes"
+    watches.watched[plural].handled = asyncio.Event()
+    watches.passing(plural, bookmark=True)
+    await watches.listing(plural)
+    watches.listed(plural)
+    watches.passing(plural, bookmark=False)
+    listing = asyncio.create_task(watches.listing(plural))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not listing.done()
+    event = {"type": "MODIFIED", "object": runtime("a", 5)}
+    await watches._seen(event=event, resource=SimpleNamespace(plural=plural))  # what kopf is given
+    await asyncio.wait_for(listing, 5)
+    watches.found(plural, runtime("a", 9))
+    watches.listed(plural)
+    told = [type(event).__name__ for _, event in watches._inbox]  # nobody takes them away here
+    assert told == ["Init", "InitDone", "Apply", "Init", "InitApply", "InitDone"]
+
+
 async def test_kopf_that_ends_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own failure is the reason; the process must not go on as if all were well."""
 
@@ -99,19 +127,52 @@ async def test_kopf_that_ends_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no such kind" in str(raised.value.__cause__)
 
 
+async def test_a_stream_that_dies_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kopf may hang when it ends because of it; 429 is the one failure that it lives through."""
+    died: list[str] = []
+
+    async def fail(**arguments: Any) -> AsyncIterator[Any]:
+        died.append(arguments["resource"].plural)
+        problem = APITooManyRequestsError if len(died) == 1 else APINotFoundError
+        raise problem(None, status=0, headers={})
+        yield
+
+    async def hang(*, stop_flag: asyncio.Event, **_: object) -> None:
+        for plural in ("agentcards", "agentruntimes"):
+            with contextlib.suppress(APITooManyRequestsError, APINotFoundError):
+                async for _event in streams.continuous_watch(resource=SimpleNamespace(plural=plural)):
+                    raise AssertionError(_event)
+        await stop_flag.wait()
+
+    monkeypatch.setattr(streams, "continuous_watch", fail)
+    monkeypatch.setattr(kopf, "operator", hang)
+    stores = {name: Store[StoredObject](kind.indexes) for name, kind in KINDS.items()}
+    watches = Watches(Connection("", None), KINDS, stores, user_agent="tests", logger=logging.getLogger("test"))
+    with pytest.raises(RuntimeError, match="kopf ended") as raised:
+        await asyncio.wait_for(watches.run(), 10)
+    assert isinstance(raised.value.__cause__, APINotFoundError)
+    assert died == ["agentcards", "agentruntimes"]
+
+
 def test_another_version_of_kopf_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its private function may be another one."""
     monkeypatch.setattr(stream, "version", lambda _: "9.9")
 
     class Deaf:
-        def listing(self, plural: str) -> None:
+        async def listing(self, plural: str) -> None:
             raise AssertionError(plural)
 
-        def passing(self, plural: str, *, listed: bool) -> None:
+        def found(self, plural: str, manifest: Any) -> None:
             raise AssertionError(plural)
 
-        async def listed(self, plural: str) -> None:
+        def listed(self, plural: str) -> None:
             raise AssertionError(plural)
+
+        def passing(self, plural: str, *, bookmark: bool) -> None:
+            raise AssertionError(plural)
+
+        def died(self, plural: str, failure: Exception) -> None:
+            raise AssertionError(plural) from failure
 
     with pytest.raises(Exception, match=r"9\.9"), stream.tapped(Deaf()):
         pass

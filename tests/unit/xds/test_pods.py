@@ -94,7 +94,7 @@ async def test_owners_that_cannot_be_read_are_asked_for_again() -> None:
         bench.owners.faults = [errors.Unreachable("down"), errors.Unreachable("down")]
         bench.apply(pod("a"))
         await eventually(lambda: bench.names() == ["a"])
-        assert bench.pods.waiting() == 0
+        assert len(bench.pods.unresolved()) == 0
 
 
 @pytest.mark.parametrize(

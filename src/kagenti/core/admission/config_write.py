@@ -70,7 +70,7 @@ class ConfigWrite:
         found = yield from self._reach(new, old)
         warnings += found.warnings()
         if new is not None:
-            warnings += desk.said(self.at.unenforced(new))
+            warnings += desk.said((*self.at.unenforced(new), *self.at.idle_rules(new)))
         if new is None:
             reach = f"namespace {self.request.namespace}" if self.layer == "namespace" else "the cluster"
             warnings.append(f"workloads of {reach} go back to the layers that remain: live settings at once")

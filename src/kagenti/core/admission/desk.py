@@ -80,20 +80,30 @@ class Desk:
         if self.context.mode == "label":
             why = "trigger mode is label: pods without the label are not seen; use mode both or cr"
             return (Finding(reasons.POLICY_UNENFORCED, why, "spec.policy", (name,)),)
+        if self.context.by_workload:
+            why = "webhook.target is workloads: standalone pods, ReplicaSets and kinds of others are not seen; use target pods"
+            return (Finding(reasons.POLICY_UNENFORCED, why, "spec.policy", (name,)),)
         bare = [found for found in self._bound(config) if not self.coverage(found).enrolled]
         if not bare:
             return ()
         others = f"; so are {len(bare) - 1} more" if len(bare) > 1 else ""
         return (Finding(reasons.POLICY_UNENFORCED, f"{self._not_covered(bare[0])}{others}", "spec.policy", (name,)),)
 
+    def idle_rules(self, config: Layer) -> tuple[Finding, ...]:
+        """Returns which rules of the cluster's policy are about no namespace; nothing while none is known."""
+        labelled = self._labelled()
+        return validation.idle_rules(config, labelled) if labelled else ()
+
+    def _labelled(self) -> Mapping[str, Mapping[str, str]]:
+        return {name: self.view.namespace_labels(name) or {} for name in sorted(self.view.namespaces())}
+
     def _bound(self, config: Layer) -> list[str]:
         """Returns the known namespaces that a config's Mandatory is about."""
         if config.source.layer == "namespace":
             return [config.source.namespace]
-        labelled = {name: self.view.namespace_labels(name) or {} for name in sorted(self.view.namespaces())}
         return [
             name
-            for name, labels in labelled.items()
+            for name, labels in self._labelled().items()
             if settings.namespace_policy(config, None, name=name, labels=labels).mandatory
         ]
 

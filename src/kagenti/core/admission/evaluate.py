@@ -28,11 +28,12 @@ RECEIPT_DROPPED: Final = "ReceiptDropped"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is the same for every evaluation of one process."""
+    """What is the same for every evaluation of one process; ``by_workload`` says that templates are injected, not pods."""
 
     mode: Mode
     installation: Installation
     resolver: settings.Resolver
+    by_workload: bool = False
     sidecars: SidecarMemo = field(default_factory=SidecarMemo, compare=False)
 
 
@@ -81,6 +82,50 @@ def evaluate(
         again: The trigger of an earlier injection that is to be kept although it is gone (target workloads).
         proof: What was found of the owner where an exemption hangs on it (``trigger.exempt_by_owner``).
     """
+    decision, resolved = decide(
+        subject,
+        sources=sources,
+        context=context,
+        namespace_labels=namespace_labels,
+        coverage=coverage,
+        again=again,
+        proof=proof,
+    )
+    return complete(
+        decision, resolved, subject, sources=sources, context=context, namespace_labels=namespace_labels, now=now
+    )
+
+
+def complete(
+    decision: Decision,
+    resolved: ResolvedSettings | None,
+    subject: Subject,
+    *,
+    sources: Sources,
+    context: Context,
+    namespace_labels: Mapping[str, str],
+    now: datetime.datetime,
+) -> Evaluation:
+    """Returns what ``evaluate`` does, from what ``decide`` has found."""
+    if not decision.injects or resolved is None:
+        return _bare(decision, subject, sources, resolved)
+    return _inject(decision, subject, sources, resolved, context, namespace_labels, now)
+
+
+def decide(
+    subject: Subject,
+    *,
+    sources: Sources,
+    context: Context,
+    namespace_labels: Mapping[str, str],
+    coverage: Coverage = CALLED,
+    again: Trigger | None = None,
+    proof: OwnerProof | None = None,
+) -> tuple[Decision, ResolvedSettings | None]:
+    """Returns the decision before anything is built, and the settings where they were merged; arguments as ``evaluate``.
+
+    An Inject may still become a denial, or nothing, by what the pod contains.
+    """
     policy = policy_of(subject.namespace, sources=sources, namespace_labels=namespace_labels)
     decision = trigger.decide(
         subject,
@@ -94,14 +139,12 @@ def evaluate(
     if again is not None and decision.outcome == "Allow":
         decision = trigger.kept(decision, subject, again)
     if not decision.injects:
-        return _bare(decision, subject, sources)
+        return decision, None
     # For an exempt pod everything is as under Optional (spec 03): the locks of Mandatory do not bind it either.
     in_force = settings.OPTIONAL if decision.exempt else policy
     resolved = context.resolver.resolve(sources.cluster, sources.namespace, sources.runtime, policy=in_force)
     decision = trigger.confirm(decision, settings=resolved, subject=subject, runtime_type=sources.runtime_type)
-    if not decision.injects:
-        return _bare(decision, subject, sources, resolved)
-    return _inject(decision, subject, sources, resolved, context, namespace_labels, now)
+    return decision, resolved
 
 
 def policy_of(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kagenti.core.untrusted import literal, unwrapped
 from kagenti.core.workload import OwnerReference, WorkloadRef, controller_reference
 from kagenti_api.v1alpha1 import wellknown
 from kagenti_api.v1alpha1.agentcard import HOST_NETWORK, NO_PODS, NO_READY_POD
@@ -52,7 +53,13 @@ class AgentPod:
     @property
     def on_host(self) -> bool:
         """Whether its address is its node's: what answers there is anybody's."""
-        return self.host_network or self.ip in self.host_ips
+        return self.host_network or _spelt(self.ip) in map(_spelt, self.host_ips)
+
+
+def _spelt(ip: str) -> str:
+    """Returns an address in the one spelling that all of its spellings have in common; what is none as it is."""
+    found = literal(ip)
+    return ip if found is None else str(unwrapped(found))
 
 
 @dataclass(frozen=True, slots=True)

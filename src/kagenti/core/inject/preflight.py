@@ -96,11 +96,20 @@ def _reserved(case: _Case) -> Iterator[Refusal]:
     for place, container in case.app:
         for index, mount in enumerate(container.get("volumeMounts") or ()):
             if mount.get("name") in RESERVED_VOLUMES:
-                yield _reserved_name(f"mount of {mount['name']!r}", f"{place}.volumeMounts[{index}].name")
+                message = (
+                    f"the app mounts {mount['name']!r}, a volume that kagenti injects for its own containers; {_OWN}"
+                )
+                yield Refusal(RESERVED_NAME, message, f"{place}.volumeMounts[{index}].name")
+
+
+_RENAME: Final = (
+    "rename it, or take it out where an older kagenti put it into the workload (kagenti migrate labels does)"
+)
+_OWN: Final = "mount a volume of its own"
 
 
 def _reserved_name(what: str, field: str) -> Refusal:
-    return Refusal(RESERVED_NAME, f"{what} has a name that kagenti reserves for what it injects; rename it", field)
+    return Refusal(RESERVED_NAME, f"{what} has a name that kagenti reserves for what it injects; {_RENAME}", field)
 
 
 def _consistent(case: _Case) -> Iterator[Refusal]:

@@ -78,5 +78,8 @@ def _policy_enforced(read: Read, desk: Desk) -> Condition:
     for fault in desk.unenforced(layer):
         return Condition(POLICY_ENFORCED, "False", fault.reason, fault.message)
     if layer.mandatory or any(rule.mandatory for rule in layer.namespaces):
-        return Condition(POLICY_ENFORCED, "True", ENFORCED, "every pod that Mandatory is about passes the webhook")
+        idle = "".join(f"; {found.message}" for found in desk.idle_rules(layer))
+        return Condition(
+            POLICY_ENFORCED, "True", ENFORCED, f"every pod that Mandatory is about passes the webhook{idle}"
+        )
     return Condition(POLICY_ENFORCED, "True", NOT_MANDATORY, "it declares no Mandatory injection")

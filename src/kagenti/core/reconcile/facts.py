@@ -20,8 +20,9 @@ class Target:
 
     ``state``: found; missing; forbidden, where our role may not read its kind; unread, while nobody could read it yet.
     ``why`` completes forbidden, missing (no such kind) and unread. ``owned_by`` is its own controller, ``has_template``
-    whether it holds a pod template, ``inject_label`` that template's label. ``idle``: it wants no pod now (no replicas,
-    suspended, a CronJob between two runs).
+    whether it holds a pod template, ``inject_label`` that template's label. ``own_labels`` are those of ours on its own
+    metadata, which count with target workloads. ``idle``: it wants no pod now (no replicas, suspended, a CronJob between two
+    runs).
     """
 
     state: Literal["found", "missing", "forbidden", "unread"]
@@ -29,6 +30,7 @@ class Target:
     owned_by: WorkloadRef | None = None
     has_template: bool = True
     inject_label: str | None = None
+    own_labels: Mapping[str, str] = field(default_factory=dict)
     idle: bool = False
 
 
@@ -116,14 +118,13 @@ class Usage:
 class Tools:
     """What every plan of one process needs besides facts: parsed layers, the context of evaluations, the clock (aware).
 
-    ``verdicts`` remembers what was found of pods; ``by_workload`` says that templates are injected, not pods.
+    ``verdicts`` remembers what was found of pods.
     """
 
     layers: LayerCache
     context: Context
     now: datetime.datetime
     verdicts: Verdicts = field(default_factory=Verdicts)
-    by_workload: bool = False
 
     @property
     def time(self) -> str:

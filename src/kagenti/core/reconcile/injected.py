@@ -4,10 +4,11 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from kagenti.core import trigger
+from kagenti.core.admission.evaluate import Context
 from kagenti.core.reconcile.conditions import Condition
 from kagenti.core.reconcile.facts import Rollout, Target, Undertaken
 from kagenti.core.reconcile.judge import Judged, State
-from kagenti.core.trigger import Coverage, Mode
+from kagenti.core.trigger import Coverage
 from kagenti_api.v1alpha1 import wellknown
 from kagenti_api.v1alpha1.agentruntime import (
     BARE_PODS,
@@ -32,7 +33,7 @@ _MOST_NAMES: Final = 5
 
 
 def pods_injected(
-    pods: Sequence[Named], *, target: Target, namespace: str, coverage: Coverage, mode: Mode, rollout: Rollout
+    pods: Sequence[Named], *, target: Target, namespace: str, coverage: Coverage, context: Context, rollout: Rollout
 ) -> Condition:
     """Returns the condition, from the most to the least serious of what is wrong.
 
@@ -41,11 +42,11 @@ def pods_injected(
         target: The workload; decides where no pod speaks for it.
         namespace: Its namespace.
         coverage: How the webhook's entries cover that namespace.
-        mode: Trigger mode.
+        context: What is the same for every evaluation.
         rollout: What was undertaken for bare and stale pods.
     """
     if not pods:
-        return _no_pods(target, namespace, coverage, mode)
+        return _no_pods(target, namespace, coverage, context)
     for _, pod in _of(pods, "tampered"):
         return _false(TAMPERED_PODS, f"{_share(pods, 'tampered')}: {pod.message}; {_REPLACE}")
     for _, pod in _of(pods, "foreign"):
@@ -60,15 +61,17 @@ def pods_injected(
     return _all_injected(pods, rollout.stale)
 
 
-def _no_pods(target: Target, namespace: str, coverage: Coverage, mode: Mode) -> Condition:
-    """Without pods the template says whether the webhook would be called for them."""
+def _no_pods(target: Target, namespace: str, coverage: Coverage, context: Context) -> Condition:
+    """Without pods the template says whether the webhook would be called for them, with target workloads its owner too."""
     if target.state == "found":
-        entry = trigger.entry_of(mode, target.inject_label)
+        own = target.own_labels.get(wellknown.INJECT_LABEL) if context.by_workload else None
+        entry = trigger.entry_of(context.mode, target.inject_label or own)
         if coverage.excluded:
             return _false(coverage.excluded, coverage.why)
         if entry is None:
             label = f"{wellknown.INJECT_LABEL}: {wellknown.INJECT_ENABLED}"
-            return _false(LABEL_MISSING, f"trigger mode is label: add {label} to the pod template")
+            where = "the workload or to its pod template" if context.by_workload else "the pod template"
+            return _false(LABEL_MISSING, f"trigger mode is label: add {label} to {where}")
         if entry == "cr" and not coverage.enrolled:
             return _false(NOT_ENROLLED, f"namespace {namespace} is not enrolled; enrol it: {coverage.enrol}")
         if target.idle:

@@ -16,14 +16,14 @@ from typing import Any, Final, Literal, get_args
 import orjson
 
 from kagenti.core import inject, settings
-from kagenti.core.admission.evaluate import Context, Evaluation, evaluate, locked_paths
+from kagenti.core.admission.evaluate import Context, Evaluation, complete, decide, locked_paths
 from kagenti.core.inject import receipt as receipts
 from kagenti.core.inject.patch import pointer
 from kagenti.core.inject.refusal import FOREIGN_INTERCEPTOR, INTERCEPTION_NOT_ENFORCED, RESERVED_NAME
 from kagenti.core.layers import Sources
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.settings.pod import for_pod
-from kagenti.core.trigger import Coverage, OwnerProof, Trigger, reasons
+from kagenti.core.trigger import Coverage, Decision, OwnerProof, Trigger, reasons
 from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
 
@@ -77,7 +77,6 @@ def judge(
     coverage: Coverage,
     now: datetime.datetime,
     proof: OwnerProof | None = None,
-    by_workload: bool = False,
     sound: bool = False,
 ) -> Judged:
     """Returns what one running pod is.
@@ -90,19 +89,25 @@ def judge(
         coverage: How the webhook's entries cover the namespace.
         now: The clock, aware; nothing of the result depends on it.
         proof: What was found of the owner where an exemption hangs on it.
-        by_workload: Whether templates are injected, not pods: then what triggered a pod need not stand on it.
         sound: Whether this very pod has been found to be as its receipt says; that is not asked again.
     """
     recorded = receipts.read(subject)
-    made = evaluate(
+    decision, resolved = decide(
         subject,
         sources=sources,
         context=context,
         namespace_labels=namespace_labels,
-        now=now,
         coverage=coverage,
-        again=_trigger(recorded) if by_workload else None,
+        # With target workloads what triggered a pod need not stand on it.
+        again=_trigger(recorded) if context.by_workload else None,
         proof=proof,
+    )
+    if sound and recorded:
+        outdated = _outdated(subject, recorded, decision, resolved, sources=sources, context=context)
+        if outdated is not None:
+            return outdated
+    made = complete(
+        decision, resolved, subject, sources=sources, context=context, namespace_labels=namespace_labels, now=now
     )
     if recorded is None:
         return _without_receipt(made)
@@ -125,6 +130,42 @@ def _without_receipt(made: Evaluation) -> Judged:
             return _judged(made, "foreign")
         return _judged(made, "bare", withheld=f"its replacement would be denied: {decision.reason}: {decision.message}")
     return _judged(made, "optedOut" if decision.reason == reasons.OPT_OUT else "left")
+
+
+def _outdated(
+    subject: Subject,
+    recorded: Mapping[str, JSON],
+    decision: Decision,
+    resolved: ResolvedSettings | None,
+    *,
+    sources: Sources,
+    context: Context,
+) -> Judged | None:
+    """Returns what a sound pod is where its restart settings alone tell, which saves building its sidecars anew.
+
+    A change of a config makes pods of hundreds of workloads stale at once. None where the type label or the CA of the
+    xDS server may tell something more.
+    """
+    if not decision.injects or resolved is None:
+        return None
+    fields = _differing(resolved, receipts.settings_of(recorded))
+    label = subject.labels.get(wellknown.TYPE_LABEL, "")
+    same_type = sources.runtime_type in ("", label) and not (recorded.get("labels") and not sources.runtime_type)
+    bootstrap = subject.annotations.get(wellknown.ENVOY_CONFIG_ANNOTATION, "")
+    if not fields or not same_type or _certificates(bootstrap) != _certificates(context.installation.xds_authority):
+        return None
+    return Judged("stale", decision.reason, decision.message, fields=fields, trigger=decision.trigger or "")
+
+
+def _certificates(text: str) -> list[str]:
+    """Returns the certificates of a text, whatever its line ends."""
+    return [re.sub(r"\\n|\s", "", found) for found in _CERTIFICATE.findall(text)]
+
+
+def _differing(resolved: ResolvedSettings, recorded: Mapping[str, JSON]) -> tuple[str, ...]:
+    """Returns the restart settings that the next pod would have otherwise."""
+    desired = _restart(resolved.restart_json)
+    return tuple(sorted(path for path in desired.keys() | recorded.keys() if desired.get(path) != recorded.get(path)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +220,7 @@ def _behind(case: _Case) -> tuple[str, ...]:
     resolved = case.made.settings
     if resolved is None:
         return ()
-    desired, recorded = _restart(resolved.restart_json), case.restart
-    paths = sorted(path for path in desired.keys() | recorded.keys() if desired.get(path) != recorded.get(path))
+    paths = list(_differing(resolved, case.restart))
     label = pointer("metadata", "labels", wellknown.TYPE_LABEL)
     if any(operation["path"] == label for operation in case.made.patch):
         paths.append(_TYPE)

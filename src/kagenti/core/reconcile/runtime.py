@@ -35,6 +35,7 @@ from kagenti_api.v1alpha1.agentruntime import (
 
 JSON = Any  # a status, or a part of one
 
+_NO_LABELS: Final[Mapping[str, str]] = {}
 _MOST_FIELDS: Final = 128  # the CRD's bound of restartFields
 
 
@@ -59,7 +60,7 @@ def plan_runtime(facts: RuntimeFacts, tools: Tools) -> Plan:
             target=facts.target,
             namespace=facts.stored.namespace,
             coverage=facts.around.coverage,
-            mode=tools.context.mode,
+            context=tools.context,
             rollout=facts.rollout,
         ),
     ]
@@ -114,6 +115,7 @@ def _case(facts: RuntimeFacts, tools: Tools) -> _Case:
         tools=tools,
         resolved=resolved,
         proof=facts.proof,
+        own_labels=facts.target.own_labels,
     )
     return _Case(facts, sources, resolved, judged)
 
@@ -127,6 +129,7 @@ def judged_pods(
     tools: Tools,
     resolved: ResolvedSettings | None = None,
     proof: OwnerProof | None = None,
+    own_labels: Mapping[str, str] = _NO_LABELS,
 ) -> Mapping[str, Judged]:
     """Returns what each pod of a workload is, by uid; nothing for an AgentRuntime whose target cannot be read.
 
@@ -138,14 +141,17 @@ def judged_pods(
         tools: What every plan needs.
         resolved: The settings that these layers give; None where they have not been asked for.
         proof: What was found of the owner where an exemption hangs on it.
+        own_labels: Labels of ours on the workload's own metadata; they count with target workloads.
     """
     if owner is None:
         return {}
     labels = tuple(sorted(around.namespace_labels.items()))
-    given = Given(sources, resolved, (owner, labels, around.coverage, proof, tools.context.installation))
+    own = own_labels if tools.context.by_workload else _NO_LABELS
+    rest = (owner, labels, around.coverage, proof, tools.context.installation, tuple(sorted(own.items())))
+    given = Given(sources, resolved, rest)
     found = {}
     for pod in pods:
-        look = functools.partial(_judge, pod, owner, sources, around, tools, proof)
+        look = functools.partial(_judge, pod, owner, own, sources, around, tools, proof)
         found[pod.uid] = tools.verdicts.of(pod.uid, pod.packed, given, look)
     return found
 
@@ -153,6 +159,7 @@ def judged_pods(
 def _judge(
     pod: Pod,
     owner: WorkloadRef,
+    own_labels: Mapping[str, str],
     sources: Sources,
     around: Surroundings,
     tools: Tools,
@@ -160,14 +167,13 @@ def _judge(
     sound: bool,  # noqa: FBT001  # what Verdicts tells has no name
 ) -> Judged:
     return judge(
-        Subject(owner, pod.manifest()),
+        Subject(owner, pod.manifest(), labels_of_workload=own_labels),
         sources=sources,
         context=tools.context,
         namespace_labels=around.namespace_labels,
         coverage=around.coverage,
         now=tools.now,
         proof=proof,
-        by_workload=tools.by_workload,
         sound=sound,
     )
 

@@ -28,7 +28,8 @@ class Prospect:
 AS_ITS_TEMPLATE: Final = Prospect(
     injected=False,
     reason=NOT_OURS,
-    message="its replacement would be as the workload's template is (webhook.target: workloads); apply the workload again",
+    message="its replacement would be as the workload's template is (webhook.target: workloads), which only a change"
+    " of it renders anew; restart the workload",
 )
 """With target workloads nobody is called for a pod."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kagenti.core.settings.model import JSON, Exemption, Layer, Source
+from kagenti.core.settings.model import JSON, Exemption, Layer, NamespaceRule, Source
 from kagenti.core.workload import WorkloadRef
 
 MANDATORY_LOCKS: Final = (
@@ -42,7 +42,7 @@ def namespace_policy(
     cluster: Layer | None, namespace: Layer | None, *, name: str, labels: Mapping[str, str]
 ) -> NamespacePolicy:
     """Returns the policy of the namespace of that name and labels; exemptions come from the cluster layer alone."""
-    rules = [rule for rule in cluster.namespaces if _covers(rule.names, rule.selector, name, labels)] if cluster else []
+    rules = [rule for rule in cluster.namespaces if covers(rule, name, labels)] if cluster else []
     exempt = tuple(entry for rule in rules for entry in rule.exempt)
     if cluster is not None and any(rule.mandatory for rule in rules):
         return NamespacePolicy(mandatory=True, declared_by=cluster.source, exempt=exempt)
@@ -51,16 +51,17 @@ def namespace_policy(
     return NamespacePolicy(exempt=exempt) if exempt else OPTIONAL
 
 
+def covers(rule: NamespaceRule, name: str, labels: Mapping[str, str]) -> bool:
+    """Whether a rule of the cluster is about the namespace of that name and labels."""
+    if rule.names:
+        return name in rule.names
+    return rule.selector is not None and selects(rule.selector, labels)
+
+
 def _matches(entry: Exemption, owner: WorkloadRef, service_account: str) -> bool:
     if entry.service_account:
         return entry.service_account == service_account
     return (entry.group, entry.kind, entry.name) == (owner.group, owner.kind, owner.name)
-
-
-def _covers(names: frozenset[str], selector: JSON, name: str, labels: Mapping[str, str]) -> bool:
-    if names:
-        return name in names
-    return selector is not None and selects(selector, labels)
 
 
 def selects(selector: Mapping[str, JSON], labels: Mapping[str, str]) -> bool:

@@ -63,6 +63,7 @@ class TestRawPods:
         ([pod("a", minute=1), pod("b", minute=2, ready=False)], "a", "the newest that is ready"),
         ([pod("a", minute=1), pod("b", minute=2, host_network=True)], "a", "never the host's network"),
         ([pod("a", minute=1), pod("b", minute=2, ip="10.0.0.1")], "a", "never the host's address"),
+        ([pod("a", minute=1), pod("b", minute=2, ip="::ffff:10.0.0.1")], "a", "nor the same in another spelling"),
         ([pod("a", minute=1), pod("b", minute=2, ip="")], "a", "no address yet"),
         ([pod("a", minute=1), pod("b", minute=1)], "b", "created within one second: by name, so that it does not flap"),
     ],

@@ -7,6 +7,7 @@ import pytest
 
 from kagenti.core import reconcile, settings
 from kagenti.core.admission.desk import Desk
+from kagenti.core.admission.evaluate import Context
 from kagenti.core.admission.validate import validate
 from kagenti.core.layers import LayerCache
 from kagenti.core.reconcile import ConfigFacts, Tools, Usage, left_behind
@@ -29,8 +30,14 @@ class Row:
     policy: tuple[str, str] = ("True", "NotMandatory")
     cluster: Cluster = field(default_factory=Cluster)
     mode: str = "both"
+    by_workload: bool = False
     layer: Any = "namespace"
     says: str = ""
+
+    @property
+    def context(self) -> Context:
+        """What is the same for every evaluation."""
+        return replace(context(self.mode), by_workload=self.by_workload)
 
 
 def under(**spec: JSON) -> Cluster:
@@ -53,11 +60,17 @@ ROWS = [
     Row("enforced", MANDATORY, policy=("True", "Enforced")),
     Row("not enrolled", MANDATORY, policy=("False", "PolicyUnenforced"), cluster=Cluster(labels={"team1": {}}), says="enrol"),
     Row("mode label", MANDATORY, policy=("False", "PolicyUnenforced"), mode="label", says="mode"),
+    Row("target workloads", MANDATORY, policy=("False", "PolicyUnenforced"), by_workload=True, says="standalone pods"),
     Row("cluster, empty", {}, layer="cluster"),
     Row("cluster, mandatory somewhere", {"policy": {"namespaces": [{"names": ["team1"], "injection": "Mandatory"}]}},
         policy=("True", "Enforced"), layer="cluster"),
     Row("cluster, mandatory where nobody enrolled", {"policy": {"namespaces": [{"names": ["team1"], "injection": "Mandatory"}]}},
         policy=("False", "PolicyUnenforced"), cluster=Cluster(labels={"team1": {}}), layer="cluster"),
+    Row("cluster, mandatory nowhere", {"policy": {"namespaces": [{"names": ["team-1"], "injection": "Mandatory"}]}},
+        policy=("True", "Enforced"), layer="cluster", says="policy.namespaces[0].names: no namespace is named 'team-1'"),
+    Row("cluster, mandatory by a label that none has",
+        {"policy": {"namespaces": [{"selector": {"matchLabels": {"a": "b"}}, "injection": "Mandatory"}]}},
+        policy=("True", "Enforced"), layer="cluster", says="policy.namespaces[0].selector selects no namespace"),
 ]  # fmt: skip
 
 
@@ -70,7 +83,7 @@ def plan(row: Row, status: JSON = None) -> reconcile.Plan:
         row.cluster.cluster = config
     layers = LayerCache()
     facts = ConfigFacts(row.layer, config, 2, status or {}, Usage(1, 4))
-    made = context(row.mode)
+    made = row.context
     return reconcile.plan_config(facts, Desk(row.cluster, layers, made), Tools(layers, made, NOW))
 
 
@@ -90,7 +103,7 @@ def test_every_state_of_a_config_has_its_conditions(row: Row) -> None:
 def test_the_validating_webhook_says_the_same(row: Row) -> None:
     """What it would deny is not Valid, and where it warns of an unenforced policy the condition says so."""
     kind = "AgentRuntimeConfig"
-    answer = validate(request(ours(kind, "default", **row.spec)), Desk(row.cluster, LayerCache(), context(row.mode)))
+    answer = validate(request(ours(kind, "default", **row.spec)), Desk(row.cluster, LayerCache(), row.context))
     found = conditions(plan(row))
     contradicts = any("triggered pods will be denied" in warning for warning in answer.warnings)
     assert (answer.allowed and not contradicts) == (found["Valid"][0] == "True")

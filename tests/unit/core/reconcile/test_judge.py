@@ -9,6 +9,8 @@ import orjson
 import pytest
 
 from kagenti.core import reconcile
+from kagenti.core.installation import Installation
+from kagenti.core.reconcile import Target
 from kagenti.core.reconcile.judge import Judged
 from tests.unit.core.admission import cluster
 from tests.unit.core.reconcile.given import ENABLED, RECEIPT, Pod, World, runtime
@@ -240,9 +242,63 @@ def test_a_pod_of_an_injected_template_is_current_without_a_trigger_of_its_own()
     world = World(context=cluster.context("label"))
     raw = world.injected(cluster.pod(labels=ENABLED))
     del raw["metadata"]["labels"]["kagenti.io/inject"]
-    plan = reconcile.plan_runtime(world.facts(Pod(raw)), replace(world.tools(), by_workload=True))
-    assert plan.judged["uid-1"].state == "current"
     assert world.plan(Pod(raw)).judged["uid-1"].state == "stale"
+    world.context = replace(world.context, by_workload=True)
+    assert world.plan(Pod(raw)).judged["uid-1"].state == "current"
+
+
+def test_with_target_workloads_the_workload_s_own_label_makes_a_pod_bare() -> None:
+    """Its template was never seen by the webhook; with target pods the label there means nothing."""
+    world = World(context=cluster.context("label"), target=Target("found", own_labels=ENABLED))
+    pod = Pod(cluster.pod())
+    assert world.plan(pod).judged["uid-1"].state == "left"
+    world.context = replace(world.context, by_workload=True)
+    assert world.plan(pod).judged["uid-1"].state == "bare"
+
+
+TYPED = {"kagenti.io/type": "agent"}
+CHANGES = [
+    ("a restart setting", REALM, {}, {}),
+    ("a live setting alone", AUDIENCE, {}, {}),
+    ("another CA alone", {}, {}, {"xds_authority": "-----BEGIN CERTIFICATE-----\nbmV4dA==\n-----END CERTIFICATE-----\n"}),
+    ("a setting and another CA", REALM, {},
+     {"xds_authority": "-----BEGIN CERTIFICATE-----\nbmV4dA==\n-----END CERTIFICATE-----\n"}),
+    ("a setting and a type that the pod lacks", REALM, {"type": "tool"}, {}),
+    ("a setting and the type that it has", REALM, {"type": "agent"}, {}),
+    ("injection switched off", {"injection": {"enabled": False}}, {}, {}),
+    ("layers that contradict each other", {"identity": {"outbound": {"trafficInterception": {"proxyPort": 15124}}}}, {}, {}),
+    ("a new version", REALM, {}, {"version": "9.9"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "spec", "own", "installed"), CHANGES, ids=[row[0] for row in CHANGES])
+def test_a_pod_that_was_found_sound_is_told_the_same_with_less_work(
+    why: str, spec: JSON, own: JSON, installed: JSON
+) -> None:
+    """State and fields are those of a process that looks at the pod for the first time."""
+    installation = Installation(xds_authority="-----BEGIN CERTIFICATE-----\nZmlyc3Q=\n-----END CERTIFICATE-----\n")
+    world = World(context=replace(cluster.context(), installation=installation))
+    pod = Pod(world.injected(cluster.pod(labels={**ENABLED, **TYPED})))
+    tools = world.tools()
+    assert reconcile.plan_runtime(world.facts(pod), tools).judged["uid-1"].state == "current"
+    world.namespace, world.runtime = cluster.stored("team1", **spec), runtime(**own)
+    world.context = replace(world.context, installation=replace(installation, **installed))
+    known = reconcile.plan_runtime(world.facts(pod), replace(tools, context=world.context)).judged["uid-1"]
+    fresh = world.plan(pod).judged["uid-1"]
+    assert (known.state, known.fields, known.trigger, known.called) == (
+        fresh.state, fresh.fields, fresh.trigger, fresh.called
+    ), why  # fmt: skip
+
+
+def test_pods_that_restart_settings_alone_make_stale_cost_no_sidecars() -> None:
+    """A change of a config concerns hundreds of workloads at once."""
+    world = World()
+    pod, tools = Pod(world.injected()), world.tools()
+    assert reconcile.plan_runtime(world.facts(pod), tools).judged["uid-1"].state == "current"
+    built = len(world.context.sidecars)
+    world.namespace = cluster.stored("team1", **REALM)
+    assert reconcile.plan_runtime(world.facts(pod), tools).judged["uid-1"].state == "stale"
+    assert len(world.context.sidecars) == built
 
 
 def test_a_pod_that_changed_after_it_was_found_sound_is_looked_at_anew() -> None:

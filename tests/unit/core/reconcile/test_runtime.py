@@ -1,6 +1,6 @@
 """The status of an AgentRuntime: every condition with every reason, the summary that follows, and when nothing is written."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -43,6 +43,7 @@ def other_target(kind: str, group: str = "v1") -> World:
     return World(runtime=cluster.stored("team1", "weather", targetRef=cluster.reference(kind, group=group)))
 
 
+BY_WORKLOAD = replace(cluster.context("label"), by_workload=True)
 RS = WorkloadRef("apps", "ReplicaSet", "team1", "weather")
 LOSER = runtime("late", created="2026-11-02T00:00:00Z")
 ROWS = [
@@ -149,6 +150,12 @@ ROWS = [
         World(context=cluster.context("label")),
         (),
     ),
+    Row("label on the workload, which its pods do not see", "PodsInjected", ("False", "LabelMissing"), "Degraded",
+        World(context=cluster.context("label"), target=Target("found", own_labels=cluster.ENABLED)), (), "to the pod template"),
+    Row("label on the workload, which the webhook reads", "PodsInjected", ("Unknown", "NoPods"), "Pending",
+        World(context=BY_WORKLOAD, target=Target("found", own_labels=cluster.ENABLED)), ()),
+    Row("label nowhere, with target workloads", "PodsInjected", ("False", "LabelMissing"), "Degraded",
+        World(context=BY_WORKLOAD), (), "to the workload or to its pod template"),
     Row("injection off", "PodsInjected", ("False", "InjectionDisabled"), "Degraded",
         World(runtime=runtime(injection={"enabled": False})), ("bare",)),
     Row("no pod yet", "PodsInjected", ("Unknown", "NoPods"), "Pending", pods=()),
