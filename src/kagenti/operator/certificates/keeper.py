@@ -39,7 +39,7 @@ JSON = Any  # a raw Secret or webhook configuration, or a manifest of one
 
 MANAGER: Final = "kagenti-certificates"
 """Field manager of Secrets and caBundles."""
-_MOST_STEPS: Final = 8  # of one look: a fresh installation takes two
+_MOST_STEPS: Final = 8  # of one look: a new installation takes four, two of them to publish
 
 
 class Requests(Protocol):
@@ -128,7 +128,8 @@ class Keeper:
         for _ in range(_MOST_STEPS):
             seen = await self._read()
             decision = self._decide(seen)
-            await self._publish(seen, decision.bundle)
+            if await self._publish(seen, decision.bundle):
+                continue
             if decision.step is Step.KEEP:
                 return self._note(seen, decision)
             await self._take(seen, decision)
@@ -159,19 +160,22 @@ class Keeper:
         settled = {one for one, since in self._since.items() if now - since >= rules.settle.total_seconds()}
         return decide(seen.material, names=self.assignment.names, now=self._now(), settled=settled, rules=rules)
 
-    async def _publish(self, seen: _Seen, bundle: tuple[Certificate, ...]) -> None:
-        """Tells everybody whom to trust; before the step that needs it, whose turn it is not where this fails."""
+    async def _publish(self, seen: _Seen, bundle: tuple[Certificate, ...]) -> bool:
+        """Tells everybody whom to trust, before the step that needs it; returns whether somebody had not been told."""
         if not bundle:
-            return
-        for path, configuration in seen.configurations.items():
-            if manifest := manifest_of(configuration, bundle):
+            return False
+        manifests = {path: manifest_of(found, bundle) for path, found in seen.configurations.items()}
+        for path, manifest in manifests.items():
+            if manifest is not None:
                 await self._client.apply(path, manifest, manager=MANAGER)
                 self._tell("caBundle published", path.rpartition("/")[2], f"{len(bundle)} CAs")
         data = (seen.leaf or {}).get("data") or {}
         text = _encoded(pem_of(bundle).encode())
-        if seen.material.leaf is not None and data.get(BUNDLE) != text:
+        behind = seen.material.leaf is not None and data.get(BUNDLE) != text
+        if behind:
             pair = {key: data[key] for key in (CERTIFICATE, KEY)}
             await self._write(self.assignment.leaf, seen.leaf, {**pair, BUNDLE: text})
+        return behind or any(manifests.values())
 
     async def _take(self, seen: _Seen, decision: Decision) -> None:
         assignment, step = self.assignment, decision.step
