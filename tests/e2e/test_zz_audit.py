@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from tests.e2e.audit import OURS, READS, Request, mutations, requests
-from tests.e2e.installed import Options, rendered
+from tests.e2e.certificates.stage import SECRETS
+from tests.e2e.installed import RELEASE_NAMESPACE, Options, rendered
 from tests.e2e.plane.control_plane import ControlPlane
 
 JSON = Any  # a rendered manifest
@@ -42,8 +43,13 @@ def test_the_run_made_requests_at_all(ours: list[Request]) -> None:
 
 
 def test_nobody_of_us_asked_for_configmaps_or_secrets(ours: list[Request]) -> None:
-    """No request for configmaps and no Secret was read by any kagenti account."""
-    assert [request for request in ours if request.resource in ("configmaps", "secrets")] == []
+    """But the operator for the Secrets of certificates that it manages, by name, in its own namespace."""
+    asked = {
+        (request.user.removeprefix(OURS), request.resource, request.namespace, request.name)
+        for request in ours
+        if request.resource in ("configmaps", "secrets")
+    }
+    assert asked == {("kagenti-operator", "secrets", RELEASE_NAMESPACE, name) for name in SECRETS}
 
 
 def test_the_webhook_wrote_nothing(ours: list[Request]) -> None:
@@ -113,7 +119,7 @@ def test_the_xds_server_wrote_our_status_alone(ours: list[Request]) -> None:
     assert written <= {("patch", "status"), ("create", "tokenreviews")}
 
 
-def test_the_operator_wrote_status_events_its_lease_and_evictions_alone(ours: list[Request]) -> None:
+def test_the_operator_wrote_status_events_its_lease_evictions_and_certificates_alone(ours: list[Request]) -> None:
     """No workload but where the chart allowed restarts (tests of the rollout), nothing else."""
     written = {
         (request.verb, request.subresource or request.resource)
@@ -122,7 +128,11 @@ def test_the_operator_wrote_status_events_its_lease_and_evictions_alone(ours: li
     }
     restarts = {("patch", kind) for kind in ("deployments", "statefulsets", "daemonsets")}
     expected = {("patch", "status"), ("create", "events"), ("create", "leases"), ("update", "leases")}
-    assert written <= expected | restarts | {("create", "eviction")}
+    # Where the chart has it manage certificates: the caBundle of our own configurations, and four Secrets.
+    certificates = {
+        ("patch", kind) for kind in ("secrets", "mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+    }
+    assert written <= expected | restarts | certificates | {("create", "eviction")}
 
 
 def test_kopf_left_nothing_anywhere(cluster: ControlPlane) -> None:
