@@ -13,6 +13,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from kagenti.core.certificates.certificate import Certificate, read
 
@@ -90,8 +91,8 @@ def _pair(
     if private.public_key() != certificate.parsed.public_key():
         faults.append(f"{_name(secret)}: {key} is not the key of {crt}")
         return None
-    if ca and not _signs(certificate.parsed):
-        faults.append(f"{_name(secret)}: {crt} is not a CA certificate")
+    if ca and not (_signs(certificate.parsed) and isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)):
+        faults.append(f"{_name(secret)}: {crt} is no CA certificate with an EC or RSA key")
         return None
     return certificate
 

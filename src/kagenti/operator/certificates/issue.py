@@ -7,7 +7,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -46,8 +46,8 @@ def new_leaf(names: Iterable[str], *, authority: Pair, life: datetime.timedelta,
     """
     issuer = x509.load_pem_x509_certificates(authority.certificate)[0]
     signer = load_pem_private_key(authority.key, None)
-    if not hasattr(signer, "sign"):
-        raise errors.Defect(f"the CA's key is a {type(signer).__name__}, which signs nothing")
+    if not isinstance(signer, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise errors.Defect(f"the CA's key is a {type(signer).__name__}, want EC or RSA; delete the CA's Secret")
     key, dns = ec.generate_private_key(ec.SECP256R1()), sorted(names, key=len)
     ends = min(now + life, issuer.not_valid_after_utc)
     builder = (
@@ -58,7 +58,7 @@ def new_leaf(names: Iterable[str], *, authority: Pair, life: datetime.timedelta,
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in dns]), critical=False)
         .add_extension(_issuer_key(issuer), critical=False)
     )
-    return _pair(builder.sign(signer, hashes.SHA256()), key)  # type: ignore[arg-type]  # checked above
+    return _pair(builder.sign(signer, hashes.SHA256()), key)
 
 
 def _builder(

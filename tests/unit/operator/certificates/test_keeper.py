@@ -284,16 +284,27 @@ async def test_another_name_asks_for_another_leaf_at_once() -> None:
     assert leaf.names == renamed.names
 
 
-async def test_an_emptied_ca_bundle_is_filled_again() -> None:
-    """A tool that replaces the object takes the caBundle with it."""
+@pytest.mark.parametrize(
+    ("bundle", "reason"),
+    [
+        (None, "a tool that replaces the object takes the caBundle with it"),
+        ("Cg==", "the placeholder of many charts"),
+        ("no base64", "nothing that the API server would have taken"),
+        (
+            "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCkFBQUEKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=",
+            "a certificate that is none",
+        ),
+    ],
+)
+async def test_a_ca_bundle_that_is_no_use_is_written_again(bundle: str | None, reason: str) -> None:
+    """In all entries, if one is spoilt."""
     cluster = Cluster()
     keeper = cluster.keeper(OF_WEBHOOK)
     await keeper.look()
-    bundle = cluster.bundle()
-    for entry in cluster.objects[INJECTOR]["webhooks"]:
-        del entry["clientConfig"]["caBundle"]
+    before = cluster.bundle()
+    cluster.objects[INJECTOR]["webhooks"][1]["clientConfig"]["caBundle"] = bundle
     await keeper.look()
-    assert cluster.bundle() == bundle
+    assert cluster.bundle() == before, reason
     assert cluster.writes[-1] == INJECTOR
 
 
