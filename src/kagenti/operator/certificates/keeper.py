@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import orjson
@@ -78,8 +78,8 @@ class Assignment:
 class _Seen:
     """What one look found: raw objects, None for those that do not exist, and what can be used of them."""
 
-    authority: JSON
-    leaf: JSON
+    authority: JSON = field(repr=False)
+    leaf: JSON = field(repr=False)
     configurations: Mapping[str, JSON]
     material: Held
 
