@@ -10,6 +10,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,14 @@ class Stage:
         """Returns where a Secret is."""
         return f"/api/v1/namespaces/{RELEASE_NAMESPACE}/secrets/{secret}"
 
-    def register(self, *, bundle: bytes = b"") -> None:
+    def injector(self) -> JSON:
+        """Returns the mutating webhook configuration."""
+        return self.api.request("GET", INJECTOR).body
+
+    def register(self, *, mode: str = "both", bundle: bytes = b"") -> None:
         """Applies the webhook configurations as rendered, to the balancer's port; ``bundle`` is an older caBundle."""
-        documents = [document for document in self.documents if document["kind"] in WEBHOOK_CONFIGURATIONS]
+        rendering = self.documents if mode == "both" else rendered(replace(OPTIONS, mode=mode))
+        documents = [document for document in rendering if document["kind"] in WEBHOOK_CONFIGURATIONS]
         for document in documents:
             for entry in document["webhooks"]:
                 entry["clientConfig"]["service"]["port"] = self.balancer.port

@@ -46,10 +46,19 @@ def test_a_new_installation_gets_its_certificates(stage: Stage) -> None:
     for path in (INJECTOR, VALIDATOR):
         found = stage.api.request("GET", path).body
         assert bundle_of(found) == webhook.anchors
-        (ours,) = [entry for entry in found["metadata"]["managedFields"] if entry["manager"] == MANAGER]
-        owned = {key for fields in ours["fieldsV1"]["f:webhooks"].values() for key in fields}
-        assert owned == {".", "f:name", "f:clientConfig"}
+        assert MANAGER not in {entry["manager"] for entry in found["metadata"]["managedFields"]}
     assert operator.metric('kagenti_operator_certificate_seconds_left{certificate="ca",of="xds"}') > 3640 * 86400
+    operator.stop()
+
+
+def test_the_mode_is_switched_by_a_tool_that_applies_server_side(stage: Stage) -> None:
+    """To one entry and back: ours is no owner that would keep the other alive, and its caBundle is filled in again."""
+    stage.register(mode="label")
+    assert [entry["name"] for entry in stage.injector()["webhooks"]] == ["inject-label.kagenti.io"]
+    stage.register()
+    assert bundle_of(stage.injector()) == ()
+    operator = stage.operator()
+    stage.until(lambda: bundle_of(stage.injector()) == stage.material("webhook").anchors, 15, "no caBundle again")
     operator.stop()
 
 

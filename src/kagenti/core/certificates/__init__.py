@@ -7,7 +7,7 @@ manifest. Keys are made and signed with in the operator alone.
 from kagenti.core.certificates.certificate import Certificate, leads_to, of, pem_of, read
 from kagenti.core.certificates.lifecycle import BACKDATED, WEBHOOK, XDS, Decision, Rules, Step, decide
 from kagenti.core.certificates.material import BUNDLE, CERTIFICATE, KEY, NEXT_CERTIFICATE, NEXT_KEY, Held, held
-from kagenti.core.certificates.registration import bundle_of, manifest_of
+from kagenti.core.certificates.registration import bundle_of, disowning_patch, manifest_of
 
 __all__ = [
     "BACKDATED",
@@ -25,6 +25,7 @@ __all__ = [
     "Step",
     "bundle_of",
     "decide",
+    "disowning_patch",
     "held",
     "leads_to",
     "manifest_of",

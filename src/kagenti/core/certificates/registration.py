@@ -42,6 +42,23 @@ def manifest_of(configuration: Mapping[str, JSON], bundle: Sequence[Certificate]
     }
 
 
+def disowning_patch(configuration: Mapping[str, JSON], *, manager: str) -> JSON | None:
+    """Returns a JSON merge patch (RFC 7386) after which nobody owns the caBundles; None where ``manager`` owns nothing.
+
+    An entry of which another manager owns a field stays behind, without rules, when a tool that applies server-side leaves
+    it out; the API server then refuses the whole object, and with it any change of the trigger mode. What nobody owns goes
+    with its entry, and otherwise stays as it is (Kubernetes: "Server-Side Apply", "Clearing managedFields").
+    """
+    metadata = configuration["metadata"]
+    fields = metadata.get("managedFields") or ()
+    others = [field for field in fields if field.get("manager") != manager]
+    if not others or len(others) == len(fields):  # the last manager cannot be taken away: an empty list changes nothing
+        return None
+    return {
+        "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"], "managedFields": others}
+    }
+
+
 def _read(entry: Mapping[str, JSON]) -> tuple[Certificate, ...]:
     try:
         return read(base64.b64decode((entry.get("clientConfig") or {}).get("caBundle") or "", validate=True))

@@ -29,6 +29,7 @@ from kagenti.core.certificates import (
     Step,
     bundle_of,
     decide,
+    disowning_patch,
     held,
     manifest_of,
     pem_of,
@@ -39,7 +40,7 @@ JSON = Any  # a raw Secret or webhook configuration, or a manifest of one
 
 MANAGER: Final = "kagenti-certificates"
 """Field manager of Secrets and caBundles."""
-_MOST_STEPS: Final = 8  # of one look: a new installation takes four, two of them to publish
+_MOST_STEPS: Final = 8  # of one look: a new installation takes five, three of them to publish
 
 
 class Requests(Protocol):
@@ -50,6 +51,9 @@ class Requests(Protocol):
 
     async def apply(self, path: str, manifest: JSON, *, manager: str) -> bytes:
         """Returns the object after a forced server-side apply."""
+
+    async def request(self, method: str, path: str, *, body: bytes, content_type: str) -> bytes:
+        """Returns the body of a 2xx answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,18 +168,26 @@ class Keeper:
         """Tells everybody whom to trust, before the step that needs it; returns whether somebody had not been told."""
         if not bundle:
             return False
-        manifests = {path: manifest_of(found, bundle) for path, found in seen.configurations.items()}
-        for path, manifest in manifests.items():
-            if manifest is not None:
-                await self._client.apply(path, manifest, manager=MANAGER)
-                self._tell("caBundle published", path.rpartition("/")[2], f"{len(bundle)} CAs")
+        told = [await self._register(path, found, bundle) for path, found in seen.configurations.items()]
         data = (seen.leaf or {}).get("data") or {}
         text = _encoded(pem_of(bundle).encode())
         behind = seen.material.leaf is not None and data.get(BUNDLE) != text
         if behind:
             pair = {key: data[key] for key in (CERTIFICATE, KEY)}
             await self._write(self.assignment.leaf, seen.leaf, {**pair, BUNDLE: text})
-        return behind or any(manifests.values())
+        return behind or any(told)
+
+    async def _register(self, path: str, configuration: JSON, bundle: tuple[Certificate, ...]) -> bool:
+        """Writes the caBundle of one configuration, and then gives up owning it; returns whether it wrote."""
+        if manifest := manifest_of(configuration, bundle):
+            await self._client.apply(path, manifest, manager=MANAGER)
+            self._tell("caBundle published", path.rpartition("/")[2], f"{len(bundle)} CAs")
+        elif patch := disowning_patch(configuration, manager=MANAGER):
+            kind = "application/merge-patch+json"
+            await self._client.request("PATCH", path, body=orjson.dumps(patch), content_type=kind)
+        else:
+            return False
+        return True
 
     async def _take(self, seen: _Seen, decision: Decision) -> None:
         assignment, step = self.assignment, decision.step

@@ -39,7 +39,12 @@ def configuration(kind: str, name: str, *entries: str) -> JSON:
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": kind,
-        "metadata": {"name": name, "uid": f"uid-of-{name}"},
+        "metadata": {
+            "name": name,
+            "uid": f"uid-of-{name}",
+            "resourceVersion": "1",
+            "managedFields": [{"manager": "helm"}],
+        },
         "webhooks": [{"name": entry, "clientConfig": {"service": {"name": "kagenti-webhook"}}} for entry in entries],
     }
 
@@ -83,7 +88,22 @@ class Cluster:
             bundles = {entry["name"]: entry["clientConfig"] for entry in manifest["webhooks"]}
             for entry in found["webhooks"]:
                 entry["clientConfig"].update(bundles[entry["name"]])
+            fields = found["metadata"]["managedFields"]
+            found["metadata"]["managedFields"] = [field for field in fields if field["manager"] != manager]
+            found["metadata"]["managedFields"].append({"manager": manager})
+            found["metadata"]["resourceVersion"] = str(self.version)
         self.writes.append(path)
+        return b""
+
+    async def request(self, method: str, path: str, *, body: bytes, content_type: str) -> bytes:
+        """Takes a merge patch of managedFields."""
+        assert (method, content_type) == ("PATCH", "application/merge-patch+json")
+        if self.breaks_after is not None and len(self.writes) >= self.breaks_after:
+            raise errors.Unreachable("away")
+        patch, metadata = orjson.loads(body)["metadata"], self.objects[path]["metadata"]
+        if (patch["uid"], patch["resourceVersion"]) != (metadata["uid"], metadata["resourceVersion"]):
+            raise errors.Conflict(path)
+        metadata["managedFields"] = patch["managedFields"]
         return b""
 
     def now(self) -> datetime.datetime:

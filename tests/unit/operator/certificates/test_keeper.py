@@ -13,6 +13,7 @@ from kagenti import errors
 from kagenti.core.certificates import Certificate, Step, leads_to, pem_of, read
 from kagenti.operator.certificates import Assignment
 from kagenti.operator.certificates.issue import Pair, new_authority, new_leaf
+from kagenti.operator.certificates.keeper import MANAGER
 from tests.unit.operator.certificates.cluster import (
     BEGIN,
     INJECTOR,
@@ -46,6 +47,15 @@ async def test_a_new_installation_publishes_the_ca_before_there_is_a_leaf() -> N
     assert verifies(found.leaf, cluster.bundle(), cluster.now())
     assert cluster.bundle() == cluster.bundle(VALIDATOR) == found.anchors == (found.signing,)
     assert keeper.trusted == pem_of(found.anchors)
+
+
+async def test_nobody_owns_the_ca_bundle_in_the_end() -> None:
+    """Who owned it would keep a bare entry alive that another tool's server-side apply leaves out; alone, nobody can."""
+    cluster = Cluster()
+    cluster.objects[VALIDATOR]["metadata"]["managedFields"] = []
+    await cluster.keeper(OF_WEBHOOK).look()
+    owners = [cluster.objects[path]["metadata"]["managedFields"] for path in (INJECTOR, VALIDATOR)]
+    assert owners == [[{"manager": "helm"}], [{"manager": MANAGER}]]
 
 
 async def test_the_key_of_the_ca_is_in_the_secret_of_the_ca_alone() -> None:
