@@ -49,7 +49,7 @@ def test_nobody_of_us_asked_for_configmaps_or_secrets(ours: list[Request]) -> No
         for request in ours
         if request.resource in ("configmaps", "secrets")
     }
-    assert asked == {("kagenti-operator", "secrets", RELEASE_NAMESPACE, name) for name in SECRETS}
+    assert asked <= {("kagenti-operator", "secrets", RELEASE_NAMESPACE, name) for name in SECRETS}
 
 
 def test_the_webhook_wrote_nothing(ours: list[Request]) -> None:
