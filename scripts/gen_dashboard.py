@@ -120,6 +120,7 @@ ROWS: Final[dict[str, list[Panel]]] = {
             {
                 "webhook": "min(kagenti_webhook_certificate_seconds_left)",
                 "xds": "min(kagenti_xds_certificate_seconds_left)",
+                "CA of {{of}}": 'min by (of) (kagenti_operator_certificate_seconds_left{certificate="ca"})',
             },
             "s",
         ),

@@ -19,7 +19,7 @@ BEGIN, END = "<!-- reasons:begin (written by scripts/gen_reasons.py) -->\n", "<!
 
 REFUSALS = {
     refusal.PROXY_UID: "an app container runs as the proxy's user 1337, or as 1000 with group 1337: its traffic would pass by the proxy",
-    refusal.PORT_COLLISION: "an app container declares a port, or names one, as we do; or an annotation or a label opens AuthBridge's processor",
+    refusal.PORT_COLLISION: "an app container declares or names a port as we do; or an annotation or label opens AuthBridge's processor",
     refusal.RESERVED_NAME: "a container or volume has a name of ours without our receipt, or the app mounts our volume",
     refusal.INVALID_VALUE: "something that injection copies, of the pod or of a setting, has a newline or another control character",
     refusal.POD_SECURITY: "the Pod Security level of the namespace would refuse the sidecars",

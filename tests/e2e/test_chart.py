@@ -24,6 +24,7 @@ CHART = ROOT / "charts" / "kagenti"
 CA = mint_authority("chart test").certificate_pem
 CA = CA.decode() if isinstance(CA, bytes) else CA
 PROVIDED = ("--set", "certificates.mode=provided", "--set-string", f"certificates.caBundle={CA}")
+SELF_MANAGED = ("--set", "certificates.mode=selfManaged")
 SHAPES = [(mode, target) for mode in ("label", "cr", "both") for target in ("pods", "workloads")]
 
 # What only the API server can know: assigned addresses, and the alias that it keeps for clients of 2015.
@@ -104,8 +105,8 @@ def own_part(document: JSON) -> JSON:
 
 
 def test_lint_finds_nothing() -> None:
-    """Helm lint --strict, with the default values and with a certificate of one's own."""
-    for values in ((), PROVIDED):
+    """Helm lint --strict, with every source of certificates."""
+    for values in ((), PROVIDED, SELF_MANAGED):
         done = run_helm("lint", "--strict", str(CHART), *values)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -221,7 +222,9 @@ BAD = {
                   "webhook.namespaceSelector.matchExpressions[0].operator=In"),
         'operator In of key "a" needs values',
     ),
-    "self-managed": (("--set", "certificates.mode=selfManaged"), "needs the operator"),
+    "bundle of one's own": ((*SELF_MANAGED, "--set", "certificates.caBundle=x"), "the operator writes the caBundle"),
+    "issuer of one's own": ((*SELF_MANAGED, "--set", "certificates.issuerRef.name=x"), "the operator is its own issuer"),
+    "a CA for a leaf": ((*SELF_MANAGED, "--set", "certificates.secretName=kagenti-xds-ca"), "which no pod may mount"),
     "one Secret for both": (("--set", "certificates.xdsSecretName=kagenti-webhook-tls"), "name two"),
     "xds replicas": (("--set", "xds.replicas=17"), "maximum: got 17, want 16"),
     "pod networks": (("--set", "operator.podNetworks={10.244.0.0}"), "does not match pattern"),
@@ -257,6 +260,46 @@ def test_cert_manager_gets_a_ca_that_outlives_its_leaves() -> None:
     assert [name for name in made if "webhook" in name] == ["Certificate/kagenti-webhook"]
 
 
+def test_the_operator_alone_may_touch_the_secrets_of_certificates_and_by_name(place: ControlPlane) -> None:
+    """In mode selfManaged: four Secrets of its own namespace, no list, no watch, no delete; in the other modes none."""
+    documents = render(*SELF_MANAGED, "--set", "certificates.secretName=one,certificates.xdsSecretName=two")
+    granted = {
+        (document["kind"], document["metadata"]["name"], verb, *sorted(rule.get("resourceNames", ["any"])))
+        for document in documents
+        if document["kind"] in ("Role", "ClusterRole")
+        for rule in document.get("rules") or ()
+        if "secrets" in rule.get("resources", ())
+        for verb in rule["verbs"]
+    }
+    names = ("kagenti-webhook-ca", "kagenti-xds-ca", "one", "two")
+    assert granted == {("Role", "kagenti-operator-certificates", verb, *names) for verb in ("get", "create", "patch")}
+    (binding,) = [d for d in documents if identity(d) == "RoleBinding/kagenti-operator-certificates"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": "kagenti-operator", "namespace": RELEASE_NAMESPACE}
+    ]
+    for document in documents:
+        if document["kind"] == "Deployment":  # no pod mounts a CA's key
+            assert "kagenti-webhook-ca" not in str(document)
+            assert "kagenti-xds-ca" not in str(document)
+    chosen = [d for d in documents if "certificates" in d["metadata"]["name"]]
+    stored = {identity(document): own_part(document) for document in apply(place, chosen, "--dry-run=server")}
+    assert stored == {identity(document): own_part(document) for document in chosen}
+    assert "certificates" not in {name.rpartition("-")[2] for name in map(identity, shaped("both", "pods"))}
+
+
+def test_the_operator_needs_no_secret_to_start_that_it_is_to_make() -> None:
+    """In mode selfManaged it mounts none, and is told the names of those that the others mount."""
+    documents = render(*SELF_MANAGED, "--set", "certificates.secretName=one,certificates.xdsSecretName=two")
+    spec = deployment_of(documents, "kagenti-operator")["spec"]["template"]["spec"]
+    assert "volumes" not in spec
+    flags = [flag for flag in spec["containers"][0]["args"] if flag.startswith(("--manage", "--webhook", "--xds"))]
+    assert flags == ["--manage-certificates", "--webhook-secret=one", "--xds-secret=two"]
+    for document in documents:
+        if document["kind"].endswith("WebhookConfiguration"):
+            assert "annotations" not in document["metadata"]
+            assert all("caBundle" not in entry["clientConfig"] for entry in document["webhooks"])
+
+
 def test_the_process_is_told_what_the_configuration_selects() -> None:
     """The namespace selector reaches the webhook in kubectl's syntax, with values that differ from the defaults."""
     values = "webhook.namespaceSelector.matchLabels=null"
@@ -278,10 +321,19 @@ def test_the_operator_is_told_where_pods_are() -> None:
         assert [found for found in container["args"] if "pod-networks" in found] == flags
 
 
-@pytest.mark.parametrize("name", ["kagenti-webhook", "kagenti-xds", "kagenti-operator"])
-def test_every_flag_of_a_deployment_is_one_of_the_command(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("kagenti-webhook", PROVIDED),
+        ("kagenti-xds", PROVIDED),
+        ("kagenti-operator", PROVIDED),
+        ("kagenti-operator", SELF_MANAGED),
+    ],
+    ids=["webhook", "xds", "operator", "operator with certificates"],
+)
+def test_every_flag_of_a_deployment_is_one_of_the_command(name: str, values: tuple[str, ...]) -> None:
     """The rendered arguments start the real program, which then misses nothing but what is mounted."""
-    (deployment,) = [document for document in shaped("cr", "workloads") if identity(document) == f"Deployment/{name}"]
+    deployment = deployment_of(render("--set", "webhook.triggerMode=cr,webhook.target=workloads", *values), name)
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     command = [sys.executable, "-m", "kagenti", *container["args"], "--kubeconfig", str(ROOT / "none")]
     environment = os.environ | {entry["name"]: "a-pod" for entry in container.get("env", ())}

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from tests.e2e.audit import OURS, READS, Request, Right, granted, mutations, requests, used
-from tests.e2e.installed import Options, rendered
+from tests.e2e.certificates.stage import SECRETS
+from tests.e2e.installed import RELEASE_NAMESPACE, Options, rendered
 from tests.e2e.operator_process import RESTART
 from tests.e2e.plane.control_plane import ControlPlane
 
@@ -41,8 +42,13 @@ def test_the_run_made_requests_at_all(ours: list[Request]) -> None:
 
 
 def test_nobody_of_us_asked_for_configmaps_or_secrets(ours: list[Request]) -> None:
-    """No request for configmaps and no Secret was read by any kagenti account."""
-    assert [request for request in ours if request.resource in ("configmaps", "secrets")] == []
+    """But the operator for the Secrets of certificates that it manages, by name, in its own namespace."""
+    asked = {
+        (request.user.removeprefix(OURS), request.resource, request.namespace, request.name)
+        for request in ours
+        if request.resource in ("configmaps", "secrets")
+    }
+    assert asked <= {("kagenti-operator", "secrets", RELEASE_NAMESPACE, name) for name in SECRETS}
 
 
 def test_the_webhook_wrote_nothing(ours: list[Request]) -> None:
@@ -101,7 +107,7 @@ def test_the_xds_server_wrote_our_status_alone(ours: list[Request]) -> None:
     assert written <= {("patch", "status"), ("create", "tokenreviews")}
 
 
-def test_the_operator_wrote_status_events_its_lease_and_evictions_alone(ours: list[Request]) -> None:
+def test_the_operator_wrote_status_events_its_lease_evictions_and_certificates_alone(ours: list[Request]) -> None:
     """No workload but where the chart allowed restarts (tests of the rollout), nothing else."""
     written = {
         (request.verb, request.subresource or request.resource)
@@ -110,8 +116,10 @@ def test_the_operator_wrote_status_events_its_lease_and_evictions_alone(ours: li
     }
     restarts = {("patch", kind) for kind in ("deployments", "statefulsets", "daemonsets")}
     expected = {("patch", "status"), ("create", "events"), ("create", "leases"), ("update", "leases")}
-    owners = {("patch", f"{kind}webhookconfigurations") for kind in ("mutating", "validating")}  # of our own, by name
-    assert written <= expected | restarts | owners | {("create", "eviction")}
+    # Of our own webhook configurations, by name: who owns them, and where the chart has it manage certificates the caBundle.
+    configurations = {("patch", f"{kind}webhookconfigurations") for kind in ("mutating", "validating")}
+    certificates = {("patch", "secrets")}  # four, by name
+    assert written <= expected | restarts | configurations | certificates | {("create", "eviction")}
 
 
 def test_kopf_left_nothing_anywhere(cluster: ControlPlane) -> None:

@@ -36,6 +36,7 @@ VALUES = {
     "event": {"opened", "closed", "refused", "rejected"},  # xds/observers.py
     "allowed": {"true", "false"},
     "outcome": {"failed", "defect"},  # operator/reconciler.py
+    "certificate": {"ca", "leaf"},  # operator/certificates/keeper.py
 }
 
 
@@ -102,6 +103,7 @@ def test_every_figure_of_ours_is_used_or_left_out_on_purpose(pages: str) -> None
         "kagenti_operator_cache_objects",
         "kagenti_operator_card_rounds_total",
         "kagenti_operator_cards_late_seconds",
+        "kagenti_operator_certificate_steps_total",
         "kagenti_operator_events_total",
         "kagenti_operator_owner_reads_total",
         "kagenti_operator_relists_total",

@@ -29,14 +29,22 @@ app.kubernetes.io/component: operator
 
 {{- /* What the schema cannot say: values that contradict each other, or that this version cannot honour. */}}
 {{- define "kagenti.check" -}}
-{{- if eq .Values.certificates.mode "selfManaged" }}
-{{- fail "certificates.mode is \"selfManaged\": it needs the operator, which this version of the chart does not have; use certManager or provided" }}
-{{- end }}
 {{- if and (eq .Values.certificates.mode "provided") (not .Values.certificates.caBundle) }}
 {{- fail "certificates.mode is \"provided\" and certificates.caBundle is empty: set it to the PEM of the CA that signed tls.crt" }}
 {{- end }}
 {{- if and (eq .Values.certificates.mode "certManager") .Values.certificates.caBundle }}
 {{- fail "certificates.mode is \"certManager\" and certificates.caBundle is set: cert-manager writes the caBundle; remove it, or use provided" }}
+{{- end }}
+{{- if and (eq .Values.certificates.mode "selfManaged") .Values.certificates.caBundle }}
+{{- fail "certificates.mode is \"selfManaged\" and certificates.caBundle is set: the operator writes the caBundle; remove it, or use provided" }}
+{{- end }}
+{{- if and (eq .Values.certificates.mode "selfManaged") .Values.certificates.issuerRef.name }}
+{{- fail "certificates.mode is \"selfManaged\" and certificates.issuerRef is set: the operator is its own issuer; remove it, or use certManager" }}
+{{- end }}
+{{- range list .Values.certificates.secretName .Values.certificates.xdsSecretName }}
+{{- if and (ne $.Values.certificates.mode "provided") (has . (list "kagenti-webhook-ca" "kagenti-xds-ca")) }}
+{{- fail (printf "certificates: Secret %q holds a CA and its key, which no pod may mount; give the certificate another" .) }}
+{{- end }}
 {{- end }}
 {{- if eq .Values.certificates.secretName .Values.certificates.xdsSecretName }}
 {{- fail "certificates.secretName and certificates.xdsSecretName are one Secret: the xDS server has a CA of its own, which pods carry for their life; name two" }}

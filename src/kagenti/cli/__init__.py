@@ -371,6 +371,12 @@ def operator(
         bool,
         typer.Option("--allow-restart", help="Carry out rollout.stale: Restart; needs the right to patch workloads."),
     ] = False,
+    manage_certificates: Annotated[bool, typer.Option("--manage-certificates", help="Make the certificates.")] = False,  # noqa: FBT002  # a flag
+    webhook_secret: Annotated[str, typer.Option(help="Secret of the webhook.")] = "kagenti-webhook-tls",  # noqa: S107  # its name
+    xds_secret: Annotated[str, typer.Option(help="Secret of the xDS server.")] = "kagenti-xds-tls",  # noqa: S107  # its name
+    ca_overlap: Annotated[
+        float, typer.Option(help="Seconds that a CA is published before it signs; 0: 60, xDS 180.")
+    ] = 0,
     log_level: Annotated[str, typer.Option(envvar="KAGENTI_LOG_LEVEL")] = "INFO",
 ) -> None:
     """Run the operator: status of our kinds, one leader among its replicas."""
@@ -390,6 +396,10 @@ def operator(
                 lease_seconds=lease_seconds,
                 pod_networks=config.networks(pod_networks),
                 allow_restart=allow_restart,
+                manage_certificates=manage_certificates,
+                webhook_secret=webhook_secret,
+                xds_secret=xds_secret,
+                ca_overlap=ca_overlap,
                 log_level=log_level,
             )
         )

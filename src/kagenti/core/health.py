@@ -121,7 +121,8 @@ def _configurations(facts: Facts) -> Iterator[Finding]:
         bundles = {(entry.get("clientConfig") or {}).get("caBundle") or "" for entry in found.get("webhooks") or ()}
         if "" in bundles:
             yield Finding("NoCABundle", f"{kind} {name} has an entry without caBundle; look whether cert-manager's "
-                                         "cainjector runs, or set certificates.caBundle")  # fmt: skip
+                                         "cainjector runs, or the operator leads (certificates.mode selfManaged), or set "
+                                         "certificates.caBundle")  # fmt: skip
         elif len(bundles) > 1:
             yield Finding("BundlesDiffer", f"{kind} {name} has entries with different caBundles; wait for the rotation, "
                                               "or upgrade the release")  # fmt: skip

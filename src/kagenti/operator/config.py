@@ -23,8 +23,11 @@ class OperatorConfig:
     are the webhook's own: what it would make of a pod is computed with them. ``status_port`` serves health and metrics; 0
     takes a free one. ``lease_seconds`` is how long a dead leader is waited for. ``pod_networks`` are those that pods have
     their addresses from, where agents are asked for their cards: empty means any that is not forbidden. ``allow_restart``
-    says that the account may patch workloads, and that ``rollout.stale: Restart`` is carried out. ``kubeconfig`` empty
-    means in-cluster, else the usual search.
+    says that the account may patch workloads, and that ``rollout.stale: Restart`` is carried out. ``manage_certificates`` has
+    the leader make the serving certificates, in Secrets ``webhook_secret`` and ``xds_secret`` and the CAs beside them; the CA
+    of the xDS server is then known from there, and ``xds_ca`` not used. ``ca_overlap`` (seconds) is how long a new CA is
+    published before it signs; 0 takes what each kind of client needs.
+    ``kubeconfig`` empty means in-cluster, else the usual search.
 
     Raises:
         UsageError: The identity is empty or too long, or the lease too short to be renewed.
@@ -41,6 +44,10 @@ class OperatorConfig:
     lease_seconds: int = 8
     pod_networks: Networks = ()
     allow_restart: bool = False
+    manage_certificates: bool = False
+    webhook_secret: str = "kagenti-webhook-tls"  # noqa: S105  # the name of a Secret
+    xds_secret: str = "kagenti-xds-tls"  # noqa: S105  # the name of a Secret
+    ca_overlap: float = 0.0
     log_level: str = "INFO"
 
     def __post_init__(self) -> None:

@@ -47,6 +47,9 @@ class Readings:
     cards: Callable[[], Mapping[str, int]] = dict
     card_rounds: Callable[[], Mapping[str, int]] = dict
     cards_late: Callable[[], float] = float
+    certificates: Callable[[], Mapping[tuple[str, str], float]] = dict
+    certificate_steps: Callable[[], Mapping[tuple[str, str], int]] = dict
+    certificate_failures: Callable[[], Mapping[str, int]] = dict
 
 
 class Metrics:
@@ -131,7 +134,30 @@ class _Collector(Collector):
             "From a change of an AgentRuntime's live revision to its acknowledgement by every proxy, as status shows it.",
             self._propagation,
         )
+        yield from self._certificates()
         yield from self._feeds()
+
+    def _certificates(self) -> Iterable[Metric]:
+        left = GaugeMetricFamily(
+            "kagenti_operator_certificate_seconds_left",
+            "Until a certificate expires that this replica, leading, manages; absent: it manages none.",
+            labels=["of", "certificate"],
+        )
+        for labels, seconds in sorted(self._readings.certificates().items()):
+            left.add_metric(labels, seconds)
+        yield left
+        steps = CounterMetricFamily(
+            "kagenti_operator_certificate_steps", "Certificates made and CAs changed.", labels=["of", "step"]
+        )
+        for labels, number in sorted(self._readings.certificate_steps().items()):
+            steps.add_metric(labels, number)
+        yield steps
+        failures = CounterMetricFamily(
+            "kagenti_operator_certificate_failures", "Looks after certificates that failed.", labels=["of"]
+        )
+        for of, number in sorted(self._readings.certificate_failures().items()):
+            failures.add_metric([of], number)
+        yield failures
 
     def _disruptions(self) -> Metric:
         family = CounterMetricFamily(

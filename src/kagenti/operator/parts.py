@@ -32,6 +32,7 @@ from kagenti.kube import (
 from kagenti.kube.client import Connection
 from kagenti.operator.cards import AgentCards
 from kagenti.operator.census import Census
+from kagenti.operator.certificates import ManagedCertificates
 from kagenti.operator.config import OperatorConfig
 from kagenti.operator.disruptions import Disruptor
 from kagenti.operator.lag import Lag
@@ -100,8 +101,10 @@ class Parts:
             logger=logger,
         )
         self.authorities = None
-        if config.xds_ca is not None:
+        if config.xds_ca is not None and not config.manage_certificates:
             self.authorities = tls.Authorities(config.xds_ca, what="the xDS server's ca.crt", report=logger.error)
+        self._authority = self.authorities.pem if self.authorities is not None else ""
+        self.certificates = ManagedCertificates(client, config, adopt=self._adopt, logger=logger)
         self.desk = Desk(self.catalogue, self.layers, self._context())
         self.disruptor = Disruptor(client)
         self.rollouts = self._rollouts()
@@ -135,6 +138,10 @@ class Parts:
             ("rollouts", self.rollouts.driver.run),
             ("ownership", self.ownership.run),
         ]
+        if self.config.manage_certificates:
+            parts.append(("certificates", self.certificates.run))
+        if self.authorities is not None:
+            parts.append(("CA of the xDS server", self._watch_authority))
         return Process(
             self.config,
             logger=self.logger,
@@ -144,7 +151,7 @@ class Parts:
             prerequisite=self._crds,
             watches=self.watches.run,
             parts=parts,
-            work=self.reconciler.run,
+            work=self._reconcile,
             metrics=self.metrics.render,
             kinds=self._target_feeds,
         )
@@ -157,20 +164,30 @@ class Parts:
             cluster_domain=self.config.installation.cluster_domain,
             is_namespace=lambda name: self.catalogue.namespace_labels(name) is not None,
         )
-        pem = self.authorities.pem if self.authorities is not None else ""
-        installation = replace(self.config.installation, xds_authority=pem)
+        installation = replace(self.config.installation, xds_authority=self._authority)
         by_workload = self.config.target == "workloads"
         return Context(self.config.mode, installation, resolver, by_workload=by_workload)
 
+    async def _reconcile(self) -> None:
+        """Begins once it is known which CA the webhook puts into pods: without it each of them would look stale."""
+        if self.config.manage_certificates:
+            await self.certificates.established.wait()
+        await self.reconciler.run()
+
     async def _watch_authority(self) -> None:
-        """Compares pods with what the webhook makes of them since the xDS server's CA has changed."""
         while True:
             await asyncio.sleep(_CA_POLL)
             if self.authorities is not None and self.authorities.reload():
-                self.reconciler.desk = self.rollouts.desk = replace(self.desk, context=self._context())
-                self.logger.info("CA of the xDS server reloaded; pods that carry the old one are stale")
-                for stored in self.routes.everything():
-                    self.routes.mark(stored)
+                self._adopt(self.authorities.pem)
+
+    def _adopt(self, authority: str) -> None:
+        """Compares pods with what the webhook makes of them from now on: the CA of the xDS server is another one."""
+        first, self._authority = not self._authority, authority
+        self.reconciler.desk = self.rollouts.desk = replace(self.desk, context=self._context())
+        if not first:
+            self.logger.info("CA of the xDS server reloaded; pods that carry the old one are stale")
+            for stored in self.routes.everything():
+                self.routes.mark(stored)
 
     def _reconciler(self) -> Reconciler:
         return Reconciler(
@@ -281,6 +298,9 @@ class Parts:
             cards_late=self.agent_cards.late,
             disruptions=lambda: self.disruptor.counts,
             replacements=self.rollouts.driver.under_way,
+            certificates=self.certificates.seconds_left,
+            certificate_steps=self.certificates.steps,
+            certificate_failures=lambda: self.certificates.failures,
         )
 
 

@@ -35,7 +35,7 @@ class Metrics:
         certificate: Callable[[], tuple[float, int, int]],
         break_glass: Callable[[], int] = lambda: 0,
     ) -> None:
-        """Takes the readers of what others count; ``ready`` is set by the process that is scraped.
+        """Takes the readers of what others count; ``ready`` and ``trusted`` are set by the process that is scraped.
 
         Args:
             feeds: State of each cache, by plural resource.
@@ -44,6 +44,7 @@ class Metrics:
             break_glass: Namespaces that carry the break-glass label.
         """
         self.ready: Callable[[], bool] = lambda: False
+        self.trusted: Callable[[], bool] = lambda: True
         self.in_flight = 0
         self.crashes: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
@@ -143,6 +144,11 @@ class Metrics:
 
     def _certificate_families(self) -> Iterable[Metric]:
         seconds_left, reloads, failures = self._certificate()
+        yield GaugeMetricFamily(
+            "kagenti_webhook_trusted",
+            "1 while our own port, asked as the API server asks, verifies against the live caBundle.",
+            value=float(self.trusted()),
+        )
         yield GaugeMetricFamily(
             "kagenti_webhook_certificate_seconds_left", "Until the served certificate expires.", value=seconds_left
         )

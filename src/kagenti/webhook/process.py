@@ -17,7 +17,7 @@ from aiohttp import web
 
 from kagenti import errors, tls
 from kagenti.kube import AnyFeed
-from kagenti.webhook import readiness, trust
+from kagenti.webhook import probe, readiness, trust
 from kagenti.webhook.config import WebhookConfig
 from kagenti.webhook.door import JSON_TYPE, TEXT_TYPE, Door, Entry, low_level_server
 from kagenti.webhook.journal import Journal
@@ -60,6 +60,7 @@ class Process:
         if self.configuration is not None:
             self._distrust = "the caBundle of our webhook configuration has not been read yet"
         self.metrics.ready = lambda: self.readiness().ready
+        self.metrics.trusted = lambda: not self._distrust
         self.door = Door(
             entries=self.entries,
             pages={"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics},
@@ -176,7 +177,8 @@ class Process:
         try:
             async with asyncio.timeout(TRUST_TIMEOUT):
                 raw = await configuration()
-            return trust.distrust(raw, leaf=self.certificates.leaf, now=self.now())
+                doubt = trust.distrust(raw, leaf=self.certificates.leaf, now=self.now())
+                return doubt or await probe.refusal(raw, host=self.config.host, port=self.port)
         except errors.NotFound:
             return f"MutatingWebhookConfiguration {name} does not exist: install the chart"
         except (errors.ClusterError, TimeoutError):

@@ -142,6 +142,23 @@ class TestTrust:
             bundle["pem"] = authority.pem
             await webhook.ready()
 
+    async def test_a_leaf_that_only_a_handshake_shows_to_be_useless(self, running: Make, authority: Authority) -> None:
+        """Signed by the bundle's CA, for that name, within its dates; and for clients, which an API server refuses."""
+        client = {"url": "https://localhost", "caBundle": base64.b64encode(authority.pem).decode()}
+
+        async def configuration() -> object:
+            return {"metadata": {"name": "kagenti-injector"}, "webhooks": [{"name": "one", "clientConfig": client}]}
+
+        def missing() -> str:
+            return " ".join(webhook.process.readiness().missing)
+
+        async with running(configuration=configuration, webhook_configuration="kagenti-injector") as webhook:
+            await webhook.ready()
+            assert "kagenti_webhook_trusted 1.0" in webhook.process.metrics.render().decode()
+            authority.issue(client=True).write(webhook.process.config.certificate.parent)
+            await eventually(lambda: "a handshake with our own port fails: unsuitable certificate purpose" in missing())
+            assert "kagenti_webhook_trusted 0.0" in webhook.process.metrics.render().decode()
+
     async def test_what_cannot_be_compared_ends_nothing(self, running: Make, authority: Authority) -> None:
         """An answer of no known form keeps a new replica out, and leaves one that serves as it is."""
         client = {"url": "https://localhost", "caBundle": base64.b64encode(authority.pem).decode()}

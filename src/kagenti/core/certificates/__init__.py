@@ -1,0 +1,35 @@
+"""Serving certificates that kagenti manages itself: what stands in two Secrets → the next step, and who is to be trusted.
+
+``certificate`` reads PEM, ``material`` reads the Secrets, ``lifecycle`` decides, ``registration`` writes the caBundle's
+manifest. Keys are made and signed with in the operator alone.
+"""
+
+from kagenti.core.certificates.certificate import Certificate, leads_to, of, pem_of, read
+from kagenti.core.certificates.lifecycle import BACKDATED, WEBHOOK, XDS, Decision, Rules, Step, decide
+from kagenti.core.certificates.material import BUNDLE, CERTIFICATE, KEY, NEXT_CERTIFICATE, NEXT_KEY, Held, held
+from kagenti.core.certificates.registration import bundle_of, disowning_patch, manifest_of
+
+__all__ = [
+    "BACKDATED",
+    "BUNDLE",
+    "CERTIFICATE",
+    "KEY",
+    "NEXT_CERTIFICATE",
+    "NEXT_KEY",
+    "WEBHOOK",
+    "XDS",
+    "Certificate",
+    "Decision",
+    "Held",
+    "Rules",
+    "Step",
+    "bundle_of",
+    "decide",
+    "disowning_patch",
+    "held",
+    "leads_to",
+    "manifest_of",
+    "of",
+    "pem_of",
+    "read",
+]
