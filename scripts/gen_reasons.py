@@ -7,7 +7,7 @@ constants where they have one: a test compares this table with every code that `
 import sys
 from pathlib import Path
 
-from kagenti.core import delivery, propagation, receipts, selfchecks, validation
+from kagenti.core import propagation, receipts, selfchecks, validation
 from kagenti.core.admission import advise, desk, evaluate, pods, reach, respond, workloads
 from kagenti.core.inject import refusal
 from kagenti.core.migration import reasons as migration
@@ -26,6 +26,7 @@ REFUSALS = {
     refusal.INTERCEPTION_NOT_ENFORCED: "the pod could undo the redirection: a warning, and denied under Mandatory",
     refusal.FOREIGN_INTERCEPTOR: "another mesh's sidecar redirects this pod's traffic already",
     refusal.TOO_LARGE: "the files of the sidecars, or the receipt, do not fit into the pod's annotations",
+    refusal.LAYOUT_UNSUPPORTED: "the pod comes with sidecars of a newer version of kagenti, which this one cannot tell from the user's",
 }
 ANSWERS = {
     evaluate.RECEIPT_DROPPED: "warning: the pod carried a receipt of an injection that is not to be; it was removed",
@@ -55,7 +56,7 @@ OBJECTS = {
 PROXIES = {
     propagation.PROPAGATED: "ConfigPropagated is True: every proxy acknowledged the configuration",
     propagation.NO_PROXIES: "ConfigPropagated is Unknown: nothing runs that could acknowledge anything",
-    delivery.LAYOUT_UNSUPPORTED: "a running proxy keeps what it has: its listeners are older than this version can serve",
+    refusal.LAYOUT_UNSUPPORTED: "a running proxy keeps what it has: its listeners are older or newer than this version can serve",
     receipts.PROVIDER_NOT_ALLOWED: "a running proxy keeps what it has: its receipt names an identity provider that is not allowed",
 }
 CHECKS = {

@@ -26,6 +26,7 @@ from kagenti.core.settings.pod import for_pod
 from kagenti.core.trigger import Coverage, OwnerProof, Trigger, reasons
 from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
+from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 
 JSON = Any  # a raw pod, receipt or JSON patch operation
 
@@ -147,6 +148,11 @@ class _Case:
         """Whether this version built the pod: another one may have built the same settings otherwise."""
         return bool(self.recorded.get("version") == self.context.installation.version)
 
+    @property
+    def newer(self) -> bool:
+        """Whether a newer version built the pod, with containers that this one may not know: not ours to replace."""
+        return receipts.is_newer(self.recorded)
+
 
 def _with_receipt(case: _Case, *, sound: bool) -> Judged:
     made = case.made
@@ -155,6 +161,8 @@ def _with_receipt(case: _Case, *, sound: bool) -> Judged:
     difference = "" if sound else _tampered(case)
     if difference:
         return _judged(made, "tampered", message=f"{difference} is not as its receipt says")
+    if case.newer:
+        return _judged(made, "current")
     fields = _behind(case)
     if fields or not made.decision.injects or (case.same_version and _telling(case, made.patch)):
         return _judged(made, "stale", fields=fields)
@@ -180,13 +188,26 @@ def _behind(case: _Case) -> tuple[str, ...]:
     if resolved is None:
         return ()
     desired, recorded = _restart(resolved.restart_json), case.restart
-    paths = sorted(path for path in desired.keys() | recorded.keys() if desired.get(path) != recorded.get(path))
+    differing = (path for path in desired.keys() | recorded.keys() if desired.get(path) != recorded.get(path))
+    paths = sorted(path for path in differing if case.same_version or _known_to_both(path, recorded, resolved))
     label = pointer("metadata", "labels", wellknown.TYPE_LABEL)
     if any(operation["path"] == label for operation in case.made.patch):
         paths.append(_TYPE)
     if any(_certificates_alone(case, operation) for operation in case.made.patch):
         paths.append(_AUTHORITY)
     return tuple(paths)
+
+
+def _known_to_both(path: str, recorded: Mapping[str, JSON], resolved: ResolvedSettings) -> bool:
+    """Whether a setting can tell a pod of another version from the next one.
+
+    One that only the newer version has is at its default in the older one's pods; unless a layer sets it, an upgrade of
+    ours would call the whole fleet stale, and a rollout would replace the same pods for ever.
+    """
+    if path not in LAYERED_FIELDS:
+        return False
+    origin = resolved.origins.get(path)
+    return path in recorded or (origin is not None and origin.source.layer != "built-in")
 
 
 def _certificates_alone(case: _Case, operation: JSON) -> bool:
