@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kagenti.core import propagation, receipts, selfchecks, validation
 from kagenti.core.admission import advise, desk, evaluate, pods, reach, respond, workloads
-from kagenti.core.inject import refusal
+from kagenti.core.inject import neighbours, refusal
 from kagenti.core.migration import reasons as migration
 from kagenti.core.settings import federated, merge
 from kagenti.core.trigger import reasons
@@ -29,6 +29,7 @@ REFUSALS = {
     refusal.LAYOUT_UNSUPPORTED: "the pod comes with sidecars of a newer version of kagenti, which this one cannot tell from the user's",
 }
 ANSWERS = {
+    neighbours.AMBIENT_MESH: "warning: Istio's ambient mesh takes this pod's traffic too; what that means for callers",
     evaluate.RECEIPT_DROPPED: "warning: the pod carried a receipt of an injection that is not to be; it was removed",
     pods.NOT_OURS: "answered untouched: no rule of ours sends such a request",
     workloads.UNCHANGED: "target workloads: the update leaves the user's part of the template alone",

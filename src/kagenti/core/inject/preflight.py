@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from kagenti.core.envoy import LAYOUT
-from kagenti.core.inject import enforcement, foreign, podsecurity, probes, receipt
+from kagenti.core.inject import enforcement, foreign, neighbours, podsecurity, probes, receipt
 from kagenti.core.inject.refusal import (
     FOREIGN_INTERCEPTOR,
     INTERCEPTION_NOT_ENFORCED,
@@ -81,7 +81,7 @@ def preflight(
         return Refusal(INTERCEPTION_NOT_ENFORCED, f"{clause}; under Mandatory such a pod is not admitted", field)
     told = [f"{INTERCEPTION_NOT_ENFORCED}: {clause}" for _, clause in weak]
     hooks = probes.hook_notes(case.running, sidecars, settings)
-    return (*told, *probes.notes(case.running, sidecars), *hooks, *_env_from(case))
+    return (*told, *probes.notes(case.running, sidecars), *hooks, *_env_from(case), *_ambient(case, namespace_labels))
 
 
 def _newer(case: _Case) -> Iterator[Refusal]:
@@ -136,6 +136,13 @@ def _foreign(case: _Case) -> Iterator[Refusal]:
     if found is not None:
         field, message = found
         yield Refusal(FOREIGN_INTERCEPTOR, message, field)
+
+
+def _ambient(case: _Case, namespace_labels: Mapping[str, str]) -> Iterator[str]:
+    """The ambient mesh shares the pod's network: outbound it comes behind Envoy, inbound it cannot pass by way of it."""
+    validated = case.sidecars.bypasses is not None
+    if validated and neighbours.in_ambient_mesh(case.subject.labels, namespace_labels):
+        yield neighbours.ambient_note(excluded=neighbours.HBONE_PORT in case.sidecars.inbound_excluded)
 
 
 def _proxy_uid(case: _Case) -> Iterator[Refusal]:

@@ -160,13 +160,19 @@ def _with_receipt(case: _Case, *, sound: bool) -> Judged:
         return _judged(made, "current")
     difference = "" if sound else _tampered(case)
     if difference:
-        return _judged(made, "tampered", message=f"{difference} is not as its receipt says")
+        return _judged(made, "tampered", message=f"{difference} is not as its receipt says{_suspects(case.subject)}")
     if case.newer:
         return _judged(made, "current")
     fields = _behind(case)
     if fields or not made.decision.injects or (case.same_version and _telling(case, made.patch)):
         return _judged(made, "stale", fields=fields)
     return _judged(made, "current")
+
+
+def _suspects(subject: Subject) -> str:
+    """Returns who may have changed a pod after us, as a clause; a webhook that is called again behind ours has the last word."""
+    names = inject.named(subject.annotations)
+    return f"; {' and '.join(names)} changed this pod too: look at the webhooks called after ours" if names else ""
 
 
 def _telling(case: _Case, operations: Sequence[JSON]) -> list[JSON]:
