@@ -80,6 +80,10 @@ CHECKS = {
     "OnlyLabel": "before switch: the label is the only trigger; bare in mode cr",
     "OnlyAgentRuntime": "before switch: an AgentRuntime is the only trigger; bare in mode label",
     "OldLayout": "before upgrade: a pod has an older layout than this version writes",
+    "NewLayout": "before upgrade: a pod has a newer layout than this version writes (a rollback)",
+    "OldCRD": "before upgrade: a CRD lacks fields of this version; CRDs go first",
+    "StoredVersion": "before upgrade: objects may be stored in a version of the API that this one does not have",
+    "UnknownField": "before upgrade: an object sets a field that this version does not know (a rollback)",
 }
 SECTIONS = {
     "What becomes of a pod": reasons.MEANINGS,

@@ -47,7 +47,7 @@ class TestOperator:
     """An operator beside webhooks of another version: with rollout it would replace the same pods for ever."""
 
     def test_a_setting_that_only_a_newer_version_has_makes_no_pod_stale(self) -> None:
-        """This version cannot say what its value ought to be."""
+        """An older one cannot say what its value ought to be."""
         world = World()
         found = judged(world, written(world.injected(), version=NEXT, settings={UNKNOWN: True}))
         assert (found.state, found.fields) == ("current", ())
@@ -90,7 +90,7 @@ class TestWebhook:
         return after
 
     def again(self, raw: JSON) -> tuple[Answer, JSON]:
-        """This version called after another one."""
+        """The answer of our version, called after another one."""
         return admitted(raw, LABEL, later=1)
 
     def test_more_settings_and_parts_in_a_receipt_converge(self) -> None:
