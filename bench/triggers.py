@@ -226,7 +226,9 @@ def say(text: str) -> None:
 
 def rows(lab: Lab) -> list[tuple[str, list[str]]]:
     """Returns the table: what, and a value for each mechanism."""
-    found: list[tuple[str, list[str]]] = []
+    found: list[tuple[str, list[str]]] = [
+        ("workloads of the fleet", [str(lab.runs[mechanism, ORDERS[0]].workloads) for mechanism in MECHANISMS])
+    ]
     for order in ORDERS:
         runs = [lab.runs[mechanism, order] for mechanism in MECHANISMS]
         found += [

@@ -5,7 +5,7 @@ KWOK runs no container, so the commands of hook pods run as local processes unde
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tests.e2e.admission.manifests import runtime, workload
 from tests.e2e.admission.observed import injected
 from tests.e2e.api_client import ApiClient
 from tests.e2e.installed import RELEASE_NAMESPACE, ROOT, Installed, Options
+from tests.e2e.operator_process import Operator
 from tests.e2e.plane.certificates import mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
@@ -263,3 +264,123 @@ def test_images_of_the_cluster_are_listed(both: Installed, place: ControlPlane, 
     done = kagenti("images", "--from-cluster", kubeconfig=place.kubeconfig)
     assert "corp.example/envoy:1" in done.stdout.split()
     api.merge("AgentRuntimeClusterConfig", "", "default", {"spec": {"components": None}})
+
+
+AGENT_RUNTIMES = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/agentruntimes.kagenti.io"
+FUTURE = {"type": "string"}
+
+
+class Skew:
+    """A release beside CRDs of another minor version."""
+
+    def __init__(self, installed: Installed, place: ControlPlane, api: ApiClient, namespace: str) -> None:
+        self.installed, self.place, self.api, self.namespace = installed, place, api, namespace
+        made = {"name": namespace, "labels": {"kagenti.io/enrolled": "true"}}
+        api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": made})
+
+    def definition(self, change: Callable[[JSON], None], field: str, *, knows: bool) -> None:
+        """Changes the schema of AgentRuntimes, and waits until the API server keeps that field of a spec, or prunes it."""
+        found = self.api.request("GET", AGENT_RUNTIMES).body
+        change(found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"])
+        answer = self.api.request("PUT", AGENT_RUNTIMES, found)
+        assert answer.ok, answer.message
+        probe = runtime(self.namespace, "probe", kind="Deployment", target="probe", **{field: "agent"})
+        wait_until(
+            lambda: (field in self.api.create(probe, dry_run=True).body.get("spec", {})) is knows,
+            10,
+            lambda: "the API server still goes by the other schema",
+        )
+
+    def helm(self, *arguments: str) -> None:
+        """Runs helm with the webhook configurations as it made them; entries lead to the local process afterwards."""
+        self.installed.withdraw()
+        helm(self.place, *arguments)
+        self.installed.start_registered()
+
+    def agent(self, name: str, **spec: JSON) -> JSON:
+        """Creates an AgentRuntime and its Deployment, and returns the pod."""
+        for manifest in (
+            runtime(self.namespace, name, kind="Deployment", target=name, **spec),
+            workload("Deployment", self.namespace, name),
+        ):
+            made = self.api.create(manifest)
+            assert made.ok, made.message
+        found: list[JSON] = []
+
+        def runs() -> bool:
+            found[:] = [pod for pod in running(self.api, self.namespace) if pod["metadata"]["labels"]["app"] == name]
+            return bool(found)
+
+        wait_until(runs, 20, lambda: f"{name} does not run")
+        return found[0]
+
+    def read(self, name: str) -> JSON:
+        """The AgentRuntime as it is."""
+        return self.api.get("AgentRuntime", self.namespace, name).body
+
+    def reasons(self) -> set[str]:
+        """What a check finds before an upgrade."""
+        done = kagenti("check", "--before", "upgrade", "-o", "json", kubeconfig=self.place.kubeconfig)
+        assert done.returncode in (0, 1), done.stderr
+        return {finding["reason"] for finding in orjson.loads(done.stdout)["findings"]}
+
+
+def test_crds_of_a_newer_version_survive_this_one(both: Installed, place: ControlPlane, api: ApiClient) -> None:
+    """CRDs go first, and stay where a release is rolled back: a field of theirs is kept, and hinders nobody."""
+    skew = Skew(both, place, api, "newer")
+
+    def newer(properties: JSON) -> None:
+        properties["spec"]["properties"]["future"] = FUTURE
+        properties["status"]["properties"]["future"] = FUTURE
+
+    skew.definition(newer, "future", knows=True)
+    pods = [skew.agent("before", future="kept")]
+    other = orjson.dumps({"apiVersion": "kagenti.io/v1alpha1", "kind": "AgentRuntime", "status": {"future": "theirs"},
+                          "metadata": {"name": "before", "namespace": skew.namespace}}).decode()  # fmt: skip
+    for manager in ("kagenti-operator", "kagenti-xds-of-another-version"):  # as their own next versions would
+        place.kubectl(
+            "apply", "--server-side", "--subresource=status", f"--field-manager={manager}", "-f", "-", stdin=other
+        )
+    operator = Operator(both).start()
+    try:
+        wait_until(lambda: (skew.read("before")["status"].get("pods") or {}).get("current") == 1, 20,
+                   lambda: f"status: {skew.read('before').get('status')}")  # fmt: skip
+    finally:
+        operator.stop()
+    assert skew.read("before")["spec"]["future"] == "kept"
+    assert skew.read("before")["status"]["future"] == "theirs", "another manager's field was taken away"
+    assert skew.reasons() == {"UnknownField"}
+    for number, command in enumerate((("upgrade", "kagenti", str(CHART), *values(Options()), "--set", "image.tag=next"),
+                                      ("rollback", "kagenti", "1"))):  # fmt: skip
+        skew.helm(*command, "--force-conflicts")
+        pods.append(skew.agent(f"after-{number}", future="kept"))
+    assert [pod["metadata"]["uid"] for pod in running(api, "newer")] == [
+        pod["metadata"]["uid"] for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+    ], "helm restarted somebody"
+    assert all(injected(pod) for pod in pods)
+    assert "future" in api.request("GET", AGENT_RUNTIMES).body["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
+        "properties"]["spec"]["properties"]  # fmt: skip
+    skew.definition(lambda properties: properties["spec"]["properties"].pop("future"), "future", knows=False)
+
+
+def test_crds_of_an_older_version_are_named_and_mended(both: Installed, place: ControlPlane, api: ApiClient) -> None:
+    """Pods are injected by what the older CRD keeps; what it prunes and refuses comes back with ``kagenti crds --apply``."""
+    skew = Skew(both, place, api, "older")
+
+    def older(properties: JSON) -> None:
+        del properties["spec"]["properties"]["type"]
+        del properties["status"]["properties"]["pods"]
+
+    skew.definition(older, "type", knows=False)
+    assert injected(skew.agent("agent", type="agent"))
+    assert "type" not in skew.read("agent")["spec"], "the older CRD knows no such field: this shows nothing"
+    assert skew.reasons() == {"OldCRD"}
+    operator = Operator(both).start()
+    try:
+        done = kagenti("crds", "--apply", kubeconfig=place.kubeconfig)
+        assert done.returncode == 0, done.stderr
+        wait_until(lambda: (skew.read("agent")["status"].get("pods") or {}).get("current") == 1, 30,
+                   lambda: f"status: {skew.read('agent').get('status')}; {operator.log.read_text()[-2000:]}")  # fmt: skip
+    finally:
+        operator.stop()
+    assert skew.reasons() == set()
