@@ -167,6 +167,6 @@ def test_another_meshs_sidecar_is_denied_in_either_order(
     answer = api.create(pod(namespace, "weather", label="enabled"))
     assert "weather" in other.changed
     assert not answer.ok
-    for word in ("ForeignInterceptor", "istio-proxy", "ambient"):
+    for word in ("ForeignInterceptor", "Istio's interceptor", "ambient"):
         assert word in answer.message
     assert api.create(pod(namespace, "clean")).ok, "a pod that is not injected may be in the mesh"
