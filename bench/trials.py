@@ -35,7 +35,7 @@ REPLICAS = 2
 DEADLINE = 120.0
 _WRITES = re.compile(
     r'^apiserver_request_total\{(?=[^}]*resource="(?:pods|replicasets|deployments|agentruntimes)")'
-    r'(?=[^}]*subresource="(?:|eviction)")(?=[^}]*verb="(?:POST|PUT|PATCH|APPLY|DELETE)")[^}]*\} (\d+)$',
+    r'(?=[^}]*code="2[0-9]{2}")(?=[^}]*subresource="(?:|eviction)")(?=[^}]*verb="(?:POST|PUT|PATCH|APPLY|DELETE)")[^}]*\} (\d+)$',
     re.MULTILINE,
 )
 
@@ -86,7 +86,7 @@ class Lab:
                 before = called()
                 self.creates[mechanism, what] = self._created(mechanism, what, pods)
                 if what == "plain":
-                    self.called[mechanism] = (called() - before) / pods
+                    self.called[mechanism] = (called() - before) / (pods + WARM)
 
     @contextmanager
     def _at_work(self, mechanism: str) -> Iterator[Callable[[], float]]:
