@@ -20,6 +20,12 @@ def schema_of(definition: Mapping[str, JSON], version: str) -> Mapping[str, JSON
     return {}
 
 
+def selectable(definition: Mapping[str, JSON], version: str) -> tuple[str, ...]:
+    """Returns the paths by which objects of one version can be selected, as the CRD writes them: ``.spec.type``."""
+    versions = (found for found in definition["spec"]["versions"] if found["name"] == version)
+    return tuple(field["jsonPath"] for found in versions for field in found.get("selectableFields") or ())
+
+
 def lacking(schema: Mapping[str, JSON], other: Mapping[str, JSON]) -> list[str]:
     """Returns the fields of another schema that this one lacks, as dotted paths: the topmost of each branch."""
     return [dotted(path) for path in _lacking(schema, other, [])]

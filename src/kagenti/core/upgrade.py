@@ -46,6 +46,10 @@ def _definitions(installed: Mapping[str, JSON], packaged: Mapping[str, JSON]) ->
             continue
         mine = definitions.schema_of(ours, wellknown.VERSION)
         missing = definitions.lacking(definitions.schema_of(theirs, wellknown.VERSION), mine)
+        known = definitions.selectable(theirs, wellknown.VERSION)
+        # Without it the webhook's strict read is refused, and every pod without an AgentRuntime in the cache waits.
+        selectors = [path for path in definitions.selectable(ours, wellknown.VERSION) if path not in known]
+        missing += [f"the selectable field {path}" for path in selectors]
         if missing:
             yield Finding("OldCRD", f"CRD {name} lacks {_named(missing)}, which this version has: they would be pruned, and a "
                                     "status with them refused; CRDs go first: run `kagenti crds --apply`")  # fmt: skip

@@ -75,6 +75,15 @@ def test_a_crd_without_the_version_lacks_everything() -> None:
     assert upgrade.before(pods=(), objects=(), installed={}, packaged={NAME: crd()}) == []
 
 
+def test_a_field_to_select_by_is_missed_too() -> None:
+    """The webhook's strict read lists by it."""
+    other = crd()
+    other["spec"]["versions"][0]["selectableFields"] = [{"jsonPath": ".spec.type"}]
+    (found,) = upgrade.before(pods=(), objects=(), installed={NAME: crd()}, packaged={NAME: other})
+    assert "lacks the selectable field .spec.type, " in found.message
+    assert upgrade.before(pods=(), objects=(), installed={NAME: other}, packaged={NAME: other}) == []
+
+
 def test_versions_that_objects_may_be_stored_in_must_be_known() -> None:
     """Otherwise the API server could not read them back."""
     assert reasons(installed=crd(stored=("v1alpha1", "v1beta1"))) == ["StoredVersion"]
