@@ -288,7 +288,7 @@ class Skew:
     @contextmanager
     def operated(self) -> Iterator[Operator]:
         """Runs the operator; its Lease is somebody's again afterwards."""
-        operator = Operator(self.installed, lease_seconds=2).start()
+        operator = Operator(self.installed, lease_seconds=4).start()
         try:
             yield operator
         finally:
@@ -298,15 +298,15 @@ class Skew:
                 "patch", "lease", "kagenti-operator", "-n", RELEASE_NAMESPACE, "--type=merge", "-p", held
             )
 
-    def definition(self, change: Callable[[JSON], None], field: str, *, knows: bool) -> None:
+    def definition(self, change: Callable[[JSON], None], *, knows: bool, **field: JSON) -> None:
         """Changes the schema of AgentRuntimes, and waits until the API server keeps that field of a spec, or prunes it."""
         found = self.api.request("GET", AGENT_RUNTIMES).body
         change(found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"])
         answer = self.api.request("PUT", AGENT_RUNTIMES, found)
         assert answer.ok, answer.message
-        probe = runtime(self.namespace, "probe", kind="Deployment", target="probe", **{field: "agent"})
+        probe = runtime(self.namespace, "probe", kind="Deployment", target="probe", **field)
         wait_until(
-            lambda: (field in self.api.create(probe, dry_run=True).body.get("spec", {})) is knows,
+            lambda: (field.keys() <= self.api.create(probe, dry_run=True).body.get("spec", {}).keys()) is knows,
             10,
             lambda: "the API server still goes by the other schema",
         )
@@ -345,13 +345,23 @@ class Skew:
         return {finding["reason"] for finding in orjson.loads(done.stdout)["findings"]}
 
 
+@pytest.fixture(scope="module")
+def own_release(place: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """One release for the tests at the end of this file: an installation costs ten seconds."""
+    installation = released(place, Options(), tmp_path_factory.mktemp("release") / "kagenti")
+    yield installation
+    installation.stop()
+    helm(place, "uninstall", "kagenti", "--no-hooks")
+
+
 @pytest.fixture
-def skew(both: Installed, place: ControlPlane, api: ApiClient) -> Iterator[Skew]:
-    """A release whose CRDs the test may change."""
-    found = Skew(both, place, api, "skew")
+def skew(own_release: Installed, place: ControlPlane, api: ApiClient, request: pytest.FixtureRequest) -> Iterator[Skew]:
+    """A release whose CRDs the test may change, and a namespace."""
+    name = "newer" if "newer" in request.node.name else "older"
+    found = Skew(own_release, place, api, name)
     yield found
     found.restore()
-    place.kubectl("delete", "namespace", found.namespace, "--timeout=20s")
+    api.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 def test_crds_of_a_newer_version_survive_this_one(skew: Skew, place: ControlPlane, api: ApiClient) -> None:
@@ -361,7 +371,7 @@ def test_crds_of_a_newer_version_survive_this_one(skew: Skew, place: ControlPlan
         properties["spec"]["properties"]["future"] = FUTURE
         properties["status"]["properties"]["future"] = FUTURE
 
-    skew.definition(newer, "future", knows=True)
+    skew.definition(newer, knows=True, future="kept")
     pods = [skew.agent("before", future="kept")]
     other = orjson.dumps({"apiVersion": "kagenti.io/v1alpha1", "kind": "AgentRuntime", "status": {"future": "theirs"},
                           "metadata": {"name": "before", "namespace": skew.namespace}}).decode()  # fmt: skip
@@ -391,12 +401,13 @@ def test_crds_of_an_older_version_are_named_and_mended(skew: Skew, place: Contro
     """Pods are injected by what the older CRD keeps; what it prunes and refuses comes back with ``kagenti crds --apply``."""
 
     def older(properties: JSON) -> None:
-        del properties["spec"]["properties"]["type"]
+        del properties["spec"]["properties"]["rollout"]
         del properties["status"]["properties"]["pods"]
 
-    skew.definition(older, "type", knows=False)
-    assert injected(skew.agent("agent", type="agent"))
-    assert "type" not in skew.read("agent")["spec"], "the older CRD knows no such field: this shows nothing"
+    asked = {"stale": "Evict"}
+    skew.definition(older, knows=False, rollout=asked)
+    assert injected(skew.agent("agent", rollout=asked))
+    assert "rollout" not in skew.read("agent")["spec"], "the older CRD knows no such field: this shows nothing"
     assert skew.reasons() == {"OldCRD"}
     with skew.operated() as operator:
         done = kagenti("crds", "--apply", kubeconfig=place.kubeconfig)
