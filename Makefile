@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 MODE   ?= both
 export PYTHONDONTWRITEBYTECODE :=  # set on some machines, it makes Python compile and pytest rewrite everything at each start
-BENCH  ?= admission xds
+BENCH  ?= admission xds triggers
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test unit e2e check crds bench plane programs binaries lock wheel clean
@@ -43,7 +43,7 @@ check: install          ## lint, format, types, import contracts, drift of gener
 crds: install           ## write generated/crds, the chart's copies and the values schema anew
 	@$(PY) scripts/generate.py
 
-bench: install programs ## the figures, as tables and plots; BENCH=admission, xds, cards or operators is one of them, ARGS=--quick a small run
+bench: install programs ## the figures, as tables and plots; BENCH=admission, xds, cards, operators or triggers is one of them, ARGS=--quick a small run
 	@for name in $(BENCH); do $(PY) -m bench.$$name $(ARGS) || exit 1; done
 
 plane: install programs ## start the control plane alone and print its kubeconfig

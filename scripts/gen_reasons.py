@@ -7,9 +7,9 @@ constants where they have one: a test compares this table with every code that `
 import sys
 from pathlib import Path
 
-from kagenti.core import delivery, propagation, receipts, selfchecks, validation
+from kagenti.core import propagation, receipts, selfchecks, validation
 from kagenti.core.admission import advise, desk, evaluate, pods, reach, respond, workloads
-from kagenti.core.inject import refusal
+from kagenti.core.inject import neighbours, refusal
 from kagenti.core.migration import reasons as migration
 from kagenti.core.settings import federated, merge
 from kagenti.core.trigger import reasons
@@ -26,8 +26,10 @@ REFUSALS = {
     refusal.INTERCEPTION_NOT_ENFORCED: "the pod could undo the redirection: a warning, and denied under Mandatory",
     refusal.FOREIGN_INTERCEPTOR: "another mesh's sidecar redirects this pod's traffic already",
     refusal.TOO_LARGE: "the files of the sidecars, or the receipt, do not fit into the pod's annotations",
+    refusal.LAYOUT_UNSUPPORTED: "the pod comes with sidecars of a newer version of kagenti, which this one cannot tell from the user's",
 }
 ANSWERS = {
+    neighbours.AMBIENT_MESH: "warning: Istio's ambient mesh takes this pod's traffic too; what that means for callers",
     evaluate.RECEIPT_DROPPED: "warning: the pod carried a receipt of an injection that is not to be; it was removed",
     pods.NOT_OURS: "answered untouched: no rule of ours sends such a request",
     workloads.UNCHANGED: "target workloads: the update leaves the user's part of the template alone",
@@ -56,7 +58,7 @@ OBJECTS = {
 PROXIES = {
     propagation.PROPAGATED: "ConfigPropagated is True: every proxy acknowledged the configuration",
     propagation.NO_PROXIES: "ConfigPropagated is Unknown: nothing runs that could acknowledge anything",
-    delivery.LAYOUT_UNSUPPORTED: "a running proxy keeps what it has: its listeners are older than this version can serve",
+    refusal.LAYOUT_UNSUPPORTED: "a running proxy keeps what it has: its listeners are older or newer than this version can serve",
     receipts.PROVIDER_NOT_ALLOWED: "a running proxy keeps what it has: its receipt names an identity provider that is not allowed",
 }
 CHECKS = {
@@ -80,6 +82,10 @@ CHECKS = {
     "OnlyAgentRuntime": "before switch: an AgentRuntime is the only trigger; bare in mode label",
     "EmptyTemplate": "before switch: triggered, and nothing in the template; bare with target workloads until it is written again",
     "OldLayout": "before upgrade: a pod has an older layout than this version writes",
+    "NewLayout": "before upgrade: a pod has a newer layout than this version writes (a rollback)",
+    "OldCRD": "before upgrade: a CRD lacks fields of this version; CRDs go first",
+    "StoredVersion": "before upgrade: objects may be stored in a version of the API that this one does not have",
+    "UnknownField": "before upgrade: an object sets a field that this version does not know (a rollback)",
 }
 SECTIONS = {
     "What becomes of a pod": reasons.MEANINGS,

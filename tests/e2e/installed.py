@@ -226,7 +226,7 @@ class Installed:
 
     def start_registered(self) -> None:
         """Registers the running webhook and waits until the API server calls this very process."""
-        self._remove_configurations()
+        self.withdraw()
         self._apply(self.configurations())
         self.webhook.wait_ready()
         wait_until(self._called, 15, lambda: "the API server does not call the webhook")
@@ -238,14 +238,15 @@ class Installed:
             return _denied(self.plane, PROBE_DEPLOYMENT, "kagenti.io")
         return _denied(self.plane, PROBE_POD, f"{entry}.kagenti.io")
 
-    def _remove_configurations(self) -> None:
+    def withdraw(self) -> None:
+        """Removes the webhook configurations; the process runs on."""
         for kind, name in (("mutatingwebhookconfiguration", "kagenti-injector"),):
             self.plane.kubectl("delete", kind, name, "--ignore-not-found")
         self.plane.kubectl("delete", "validatingwebhookconfiguration", "--all", "--ignore-not-found")
 
     def stop(self) -> None:
         """Removes the webhook configurations, then ends the process."""
-        self._remove_configurations()
+        self.withdraw()
         self.webhook.stop()
 
 

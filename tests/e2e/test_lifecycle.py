@@ -5,7 +5,8 @@ KWOK runs no container, so the commands of hook pods run as local processes unde
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.e2e.admission.observed import injected
 from tests.e2e.api_client import ApiClient
 from tests.e2e.audit import OURS, granted, requests, used
 from tests.e2e.installed import RELEASE_NAMESPACE, ROOT, Installed, Options
+from tests.e2e.operator_process import Operator
 from tests.e2e.plane.certificates import mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
@@ -295,3 +297,153 @@ def test_the_account_of_a_hook_may_do_what_its_command_does(account: str, event:
     assert rights
     assert sorted(rights - used(made, account, rights)) == []
     assert [found for found in made if found.annotations.get("authorization.k8s.io/decision") == "forbid"] == []
+
+
+AGENT_RUNTIMES = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/agentruntimes.kagenti.io"
+FUTURE = {"type": "string"}
+
+
+class Skew:
+    """A release beside CRDs of another minor version."""
+
+    def __init__(self, installed: Installed, place: ControlPlane, api: ApiClient, namespace: str) -> None:
+        self.installed, self.place, self.api, self.namespace = installed, place, api, namespace
+        self.original = api.request("GET", AGENT_RUNTIMES).body["spec"]
+        made = {"name": namespace, "labels": {"kagenti.io/enrolled": "true"}}
+        api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": made})
+
+    def restore(self) -> None:
+        """Makes the CRD what it was, so that helm finds nothing to quarrel about."""
+        found = self.api.request("GET", AGENT_RUNTIMES).body
+        assert self.api.request("PUT", AGENT_RUNTIMES, {**found, "spec": self.original}).ok
+
+    @contextmanager
+    def operated(self) -> Iterator[Operator]:
+        """Runs the operator; its Lease is somebody's again afterwards."""
+        operator = Operator(self.installed, lease_seconds=4).start()
+        try:
+            yield operator
+        finally:
+            operator.stop()
+            held = '{"spec":{"holderIdentity":"kagenti-operator-1"}}'
+            self.place.kubectl(
+                "patch", "lease", "kagenti-operator", "-n", RELEASE_NAMESPACE, "--type=merge", "-p", held
+            )
+
+    def definition(self, change: Callable[[JSON], None], *, knows: bool, **field: JSON) -> None:
+        """Changes the schema of AgentRuntimes, and waits until the API server keeps that field of a spec, or prunes it."""
+        found = self.api.request("GET", AGENT_RUNTIMES).body
+        change(found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"])
+        answer = self.api.request("PUT", AGENT_RUNTIMES, found)
+        assert answer.ok, answer.message
+        probe = runtime(self.namespace, "probe", kind="Deployment", target="probe", **field)
+        wait_until(
+            lambda: (field.keys() <= self.api.create(probe, dry_run=True).body.get("spec", {}).keys()) is knows,
+            10,
+            lambda: "the API server still goes by the other schema",
+        )
+
+    def helm(self, *arguments: str) -> None:
+        """Runs helm with the webhook configurations as it made them; entries lead to the local process afterwards."""
+        self.installed.withdraw()
+        helm(self.place, *arguments)
+        self.installed.start_registered()
+
+    def agent(self, name: str, **spec: JSON) -> JSON:
+        """Creates an AgentRuntime and its Deployment, and returns the pod."""
+        for manifest in (
+            runtime(self.namespace, name, kind="Deployment", target=name, **spec),
+            workload("Deployment", self.namespace, name),
+        ):
+            made = self.api.create(manifest)
+            assert made.ok, made.message
+        found: list[JSON] = []
+
+        def runs() -> bool:
+            found[:] = [pod for pod in running(self.api, self.namespace) if pod["metadata"]["labels"]["app"] == name]
+            return bool(found)
+
+        wait_until(runs, 20, lambda: f"{name} does not run")
+        return found[0]
+
+    def read(self, name: str) -> JSON:
+        """The AgentRuntime as it is."""
+        return self.api.get("AgentRuntime", self.namespace, name).body
+
+    def reasons(self) -> set[str]:
+        """What a check finds before an upgrade."""
+        done = kagenti("check", "--before", "upgrade", "-o", "json", kubeconfig=self.place.kubeconfig)
+        assert done.returncode in (0, 1), done.stderr
+        return {finding["reason"] for finding in orjson.loads(done.stdout)["findings"]}
+
+
+@pytest.fixture(scope="module")
+def own_release(place: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """One release for the tests at the end of this file: an installation costs ten seconds."""
+    installation = released(place, Options(), tmp_path_factory.mktemp("release") / "kagenti")
+    yield installation
+    installation.stop()
+    helm(place, "uninstall", "kagenti", "--no-hooks")
+
+
+@pytest.fixture
+def skew(own_release: Installed, place: ControlPlane, api: ApiClient, request: pytest.FixtureRequest) -> Iterator[Skew]:
+    """A release whose CRDs the test may change, and a namespace."""
+    name = "newer" if "newer" in request.node.name else "older"
+    found = Skew(own_release, place, api, name)
+    yield found
+    found.restore()
+    api.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def test_crds_of_a_newer_version_survive_this_one(skew: Skew, place: ControlPlane, api: ApiClient) -> None:
+    """CRDs go first, and stay where a release is rolled back: a field of theirs is kept, and hinders nobody."""
+
+    def newer(properties: JSON) -> None:
+        properties["spec"]["properties"]["future"] = FUTURE
+        properties["status"]["properties"]["future"] = FUTURE
+
+    skew.definition(newer, knows=True, future="kept")
+    pods = [skew.agent("before", future="kept")]
+    other = orjson.dumps({"apiVersion": "kagenti.io/v1alpha1", "kind": "AgentRuntime", "status": {"future": "theirs"},
+                          "metadata": {"name": "before", "namespace": skew.namespace}}).decode()  # fmt: skip
+    for manager in ("kagenti-operator", "kagenti-xds-of-another-version"):  # as their own next versions would
+        place.kubectl(
+            "apply", "--server-side", "--subresource=status", f"--field-manager={manager}", "-f", "-", stdin=other
+        )
+    with skew.operated():
+        wait_until(lambda: (skew.read("before")["status"].get("pods") or {}).get("current") == 1, 20,
+                   lambda: f"status: {skew.read('before').get('status')}")  # fmt: skip
+    assert skew.read("before")["spec"]["future"] == "kept"
+    assert skew.read("before")["status"]["future"] == "theirs", "another manager's field was taken away"
+    assert skew.reasons() == {"UnknownField"}
+    for number, command in enumerate((("upgrade", "kagenti", str(CHART), *values(Options()), "--set", "image.tag=next"),
+                                      ("rollback", "kagenti", "1"))):  # fmt: skip
+        skew.helm(*command, "--force-conflicts")
+        pods.append(skew.agent(f"after-{number}", future="kept"))
+    assert [pod["metadata"]["uid"] for pod in running(api, skew.namespace)] == [
+        pod["metadata"]["uid"] for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+    ], "helm restarted somebody"
+    assert all(injected(pod) for pod in pods)
+    assert "future" in api.request("GET", AGENT_RUNTIMES).body["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
+        "properties"]["spec"]["properties"]  # fmt: skip
+
+
+def test_crds_of_an_older_version_are_named_and_mended(skew: Skew, place: ControlPlane) -> None:
+    """Pods are injected by what the older CRD keeps; what it prunes and refuses comes back with ``kagenti crds --apply``."""
+
+    def older(properties: JSON) -> None:
+        del properties["spec"]["properties"]["rollout"]
+        del properties["status"]["properties"]["pods"]
+
+    asked = {"stale": "Evict"}
+    skew.definition(older, knows=False, rollout=asked)
+    assert injected(skew.agent("agent", rollout=asked))
+    assert "rollout" not in skew.read("agent")["spec"], "the older CRD knows no such field: this shows nothing"
+    assert skew.reasons() == {"OldCRD"}
+    with skew.operated() as operator:
+        done = kagenti("crds", "--apply", kubeconfig=place.kubeconfig)
+        assert done.returncode == 0, done.stderr
+        wait_until(lambda: (skew.read("agent")["status"].get("pods") or {}).get("current") == 1, 30,
+                   lambda: f"status: {skew.read('agent').get('status')}; {operator.log.read_text()[-2000:]}")  # fmt: skip
+    assert skew.reasons() == set()

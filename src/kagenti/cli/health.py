@@ -38,7 +38,9 @@ def run(*, namespace: str, release_namespace: str, purpose: health.Purpose, outp
         facts = await _Reader(client).facts(namespace, release_namespace)
         findings = health.examine(facts)
         if purpose:
-            findings += health.before(purpose, await _fleet(client), target=health.installed_target(facts.injector))
+            findings += health.before(
+                purpose, await _fleet(client, purpose, facts), target=health.installed_target(facts.injector)
+            )
         return facts, findings
 
     facts, findings = cluster.session(kubeconfig, work)
@@ -129,7 +131,9 @@ async def _list(client: KubeClient, path: str, **params: str) -> list[JSON]:
             return items
 
 
-async def _fleet(client: KubeClient) -> Fleet:
+async def _fleet(client: KubeClient, purpose: health.Purpose, facts: Facts) -> Fleet:
+    if purpose == "upgrade":
+        return await _versions(client, facts)
     kinds = list(_WORKLOADS.items())
     pods, runtimes, *lists = await asyncio.gather(
         _list(client, "/api/v1/pods", labelSelector=f"{wellknown.MANAGED_LABEL}=true"),
@@ -144,6 +148,22 @@ async def _fleet(client: KubeClient) -> Fleet:
     references = [(item["metadata"]["namespace"], item["spec"]["targetRef"]) for item in runtimes]
     targets = frozenset((target["kind"], namespace, target["name"]) for namespace, target in references)
     return Fleet(pods=pods, workloads=workloads, targets=targets)
+
+
+async def _versions(client: KubeClient, facts: Facts) -> Fleet:
+    """Returns what another version may have left: pods, objects of our kinds, and CRDs."""
+    from kagenti.cli import schemas  # jsonschema takes a tenth of a second, and no other check needs it
+
+    packaged = schemas.packaged()
+    kinds = {crd["spec"]["names"]["plural"]: crd["spec"]["names"]["kind"] for crd in packaged.values()}
+    there = [plural for plural in kinds if facts.crds.get(plural) is not None]
+    pods, *lists = await asyncio.gather(
+        _list(client, "/api/v1/pods", labelSelector=f"{wellknown.MANAGED_LABEL}=true"),
+        *(_list(client, f"/apis/{wellknown.API_VERSION}/{plural}") for plural in there),
+    )
+    objects = [{**item, "kind": kinds[plural]} for plural, items in zip(there, lists, strict=True) for item in items]
+    installed = {f"{plural}.{wellknown.GROUP}": facts.crds[plural] for plural in there}
+    return Fleet(pods=pods, objects=objects, installed=installed, packaged=packaged)
 
 
 def _printed(facts: Facts, findings: list[Finding], output: str) -> str:

@@ -11,6 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from kagenti.cli.manifests import Document
+from kagenti.core import definitions
 from kagenti.core.selfchecks import check_object
 from kagenti.errors import Defect, ManifestError
 
@@ -46,8 +47,16 @@ def texts() -> tuple[str, ...]:
 def _validator(kind: str) -> Any:  # Any: jsonschema gives its extended validators no type
     """Returns the validator of one kind, read by libyaml where it is there: in Python it would take a third of a second."""
     text = next(text for text in texts() if f"\n    kind: {kind}\n" in text)  # under spec.names
-    crd = yaml.load(text, _LOADER)  # noqa: S506  # a safe loader in either case
-    return Validator(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    return Validator(_read(text)["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+
+
+def packaged() -> dict[str, JSON]:
+    """Returns the generated CRDs by their names."""
+    return {crd["metadata"]["name"]: crd for crd in map(_read, texts())}
+
+
+def _read(text: str) -> JSON:
+    return yaml.load(text, _LOADER)  # noqa: S506  # a safe loader in either case
 
 
 def check(document: Document, content: Mapping[str, JSON]) -> None:
@@ -59,38 +68,13 @@ def check(document: Document, content: Mapping[str, JSON]) -> None:
         path = list(fault.absolute_path)
         where = document.at(path)
         raise ManifestError(
-            f"{where}: {kind} {name!r} is invalid: {dotted(path) or 'the object'}: {fault.message}; correct it"
+            f"{where}: {kind} {name!r} is invalid: {definitions.dotted(path) or 'the object'}: {fault.message}; correct it"
         )
-    for path in _unknown(_validator(kind).schema, content, []):
+    for path in definitions.unknown(_validator(kind).schema, content):
         where = document.at(path)
         raise ManifestError(
-            f"{where}: {kind} {name!r} is invalid: {dotted(path)}: there is no such field; correct or remove it"
+            f"{where}: {kind} {name!r} is invalid: {definitions.dotted(path)}: there is no such field; correct or remove it"
         )
     for finding in check_object(content):
         where = document.at(finding.path.split("."))
         raise ManifestError(f"{where}: {kind} {name!r} is invalid: {finding.path}: {finding.message}")
-
-
-def _unknown(schema: Mapping[str, JSON], value: JSON, path: list[str | int]) -> Iterator[list[str | int]]:
-    """Yields the path of every field that a structural schema does not name, which kubectl apply refuses (strict)."""
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _unknown(schema.get("items") or {}, item, [*path, index])
-        return
-    named = schema.get("properties")
-    if not isinstance(value, Mapping) or schema.get("x-kubernetes-preserve-unknown-fields"):
-        return
-    for key, item in value.items():
-        inner = (named or {}).get(key) or schema.get("additionalProperties")
-        if isinstance(inner, Mapping):
-            yield from _unknown(inner, item, [*path, key])
-        elif named is not None:
-            yield [*path, key]
-
-
-def dotted(path: list[str | int]) -> str:
-    """Returns a path as the API server writes it: ``spec.rules[0].host``."""
-    text = ""
-    for key in path:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}"
-    return text.removeprefix(".")

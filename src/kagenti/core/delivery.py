@@ -10,6 +10,7 @@ from typing import Final
 
 from kagenti.core import envoy, receipts, settings
 from kagenti.core.envoy import Proxy
+from kagenti.core.inject.refusal import LAYOUT_UNSUPPORTED
 from kagenti.core.installation import Installation
 from kagenti.core.layers import Sources
 from kagenti.core.receipts import Receipt
@@ -17,7 +18,6 @@ from kagenti.core.settings.model import Finding, ResolvedSettings
 from kagenti.core.settings.pod import for_pod
 from kagenti.core.workload import WorkloadRef
 
-LAYOUT_UNSUPPORTED: Final = "LayoutUnsupported"
 LAYOUTS: Final = range(max(1, envoy.LAYOUT - 2), envoy.LAYOUT + 1)
 """The static layouts whose resources this version can build: the last three (spec 05)."""
 

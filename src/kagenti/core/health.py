@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from kagenti.core.envoy import LAYOUT
+from kagenti.core import upgrade
 from kagenti.core.inject import receipt
 from kagenti.core.settings.model import Finding
 from kagenti.core.sidecars import RESERVED_CONTAINERS
@@ -218,11 +218,17 @@ def _namespaces(facts: Facts) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What runs: managed pods, workloads with templates, and the targets of AgentRuntimes as (kind, namespace, name)."""
+    """What runs: managed pods, workloads with templates, and the targets of AgentRuntimes as (kind, namespace, name).
+
+    For an upgrade also the ``objects`` of our kinds, and CRDs by name: ``installed`` in the cluster, ``packaged`` here.
+    """
 
     pods: Sequence[JSON] = ()
     workloads: Sequence[JSON] = ()
     targets: frozenset[tuple[str, str, str]] = frozenset()
+    objects: Sequence[JSON] = ()
+    installed: Mapping[str, JSON] = field(default_factory=dict)
+    packaged: Mapping[str, JSON] = field(default_factory=dict)
 
 
 def before(purpose: Purpose, fleet: Fleet, *, target: Target = "pods") -> list[Finding]:
@@ -235,7 +241,11 @@ def before(purpose: Purpose, fleet: Fleet, *, target: Target = "pods") -> list[F
     if purpose == "switch":
         empty = _empty_templates(fleet) if target == "pods" else ()
         return [*_misplaced(fleet.workloads), *_templates(fleet.workloads), *_one_trigger(fleet), *empty]
-    return list(_old_layouts(fleet.pods)) if purpose == "upgrade" else []
+    if purpose == "upgrade":
+        return upgrade.before(
+            pods=fleet.pods, objects=fleet.objects, installed=fleet.installed, packaged=fleet.packaged
+        )
+    return []
 
 
 def _left_behind(pods: Sequence[JSON]) -> Iterator[Finding]:
@@ -297,18 +307,6 @@ def _one_trigger(fleet: Fleet) -> Iterator[Finding]:
         if targeted and not labelled:
             yield Finding("OnlyAgentRuntime", f"{subject.owner} is triggered by an AgentRuntime alone: in mode label its next "
                                                "pods come up bare; label its pod template first")  # fmt: skip
-
-
-def _old_layouts(pods: Sequence[JSON]) -> Iterator[Finding]:
-    for pod in pods:
-        subject = subject_of({**pod, "apiVersion": "v1", "kind": "Pod"}, namespace="")
-        known = receipt.read(subject) if subject is not None else None
-        layout = (known or {}).get("layout")
-        if layout != LAYOUT:
-            told = f"layout {layout}" if layout is not None else "no readable receipt"
-            name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-            yield Finding("OldLayout", f"Pod {name} has {told}, this version writes layout {LAYOUT}; roll its workload before "
-                                        "an upgrade that drops the old one")  # fmt: skip
 
 
 def _subjects(workloads: Iterable[JSON]) -> Iterator[Subject]:

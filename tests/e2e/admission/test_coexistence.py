@@ -14,6 +14,7 @@ from tests.e2e.api_client import ApiClient
 from tests.e2e.installed import Installed
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
+from tests.neighbours import additions
 
 JSON = Any  # a pod, or an operation on it
 
@@ -53,12 +54,20 @@ def puts_itself_first(found: JSON) -> list[JSON]:
     return [{"op": "add", "path": "/spec/initContainers", "value": [item]}]
 
 
+def reverses_init_containers(found: JSON) -> list[JSON]:
+    """Turns the order round at each call, where there is one."""
+    items = found["spec"].get("initContainers") or []
+    return [{"op": "replace", "path": "/spec/initContainers", "value": items[::-1]}] if len(items) > 1 else []
+
+
+def adds_vault_agent(found: JSON) -> list[JSON]:
+    """Adds what Vault's injector does: containers, volumes, and its mount in every container."""
+    return additions("vault-agent", found)
+
+
 def adds_an_istio_sidecar(found: JSON) -> list[JSON]:
-    """Appends Istio's sidecar, once, as its injector does."""
-    if any(container["name"] == "istio-proxy" for container in found["spec"]["containers"]):
-        return []
-    sidecar = {"name": "istio-proxy", "image": "docker.io/istio/proxyv2:1.29.0", "args": ["proxy", "sidecar"]}
-    return [{"op": "add", "path": "/spec/containers/-", "value": sidecar}]
+    """Adds what Istio's injector does, once."""
+    return additions("istio-sidecar", found)
 
 
 @pytest.fixture
@@ -102,6 +111,10 @@ CASES = [
     (strips_restart_policy, AFTER, "Never"),
     (exchanges_our_image, BEFORE, "IfNeeded"),
     (exchanges_our_image, AFTER, "Never"),
+    (reverses_init_containers, BEFORE, "IfNeeded"),
+    (reverses_init_containers, AFTER, "Never"),
+    (adds_vault_agent, BEFORE, "IfNeeded"),
+    (adds_vault_agent, AFTER, "IfNeeded"),
 ]
 
 
@@ -130,8 +143,13 @@ def test_we_converge_beside_a_neighbour(
     if patch is adds_a_container:
         late = next(container for container in answer.body["spec"]["containers"] if container["name"] == "metrics")
         assert any(entry["name"] == "OTEL_SERVICE_NAME" for entry in late["env"])
-    if patch is puts_itself_first:
-        assert [container["name"] for container in found[4:]] == ["first"]
+    theirs = {puts_itself_first: ["first"], adds_vault_agent: ["vault-agent-init"]}
+    assert [container["name"] for container in found[4:]] == theirs.get(patch, [])
+    if patch is adds_vault_agent:
+        assert set(receipt(answer.body)["environment"]) == {"agent", "vault-agent"}
+        assert not any(
+            "/vault/" in mount["mountPath"] for container in found[:4] for mount in container["volumeMounts"]
+        )
 
 
 @pytest.mark.parametrize("name", [BEFORE, AFTER], ids=["before us", "after us"])
@@ -149,6 +167,6 @@ def test_another_meshs_sidecar_is_denied_in_either_order(
     answer = api.create(pod(namespace, "weather", label="enabled"))
     assert "weather" in other.changed
     assert not answer.ok
-    for word in ("ForeignInterceptor", "istio-proxy", "ambient"):
+    for word in ("ForeignInterceptor", "Istio's interceptor", "ambient"):
         assert word in answer.message
     assert api.create(pod(namespace, "clean")).ok, "a pod that is not injected may be in the mesh"

@@ -6,7 +6,8 @@ import orjson
 import pytest
 from ruamel.yaml import YAML
 
-from tests.unit.cli.api_server import Server
+from kagenti.cli.schemas import packaged
+from tests.unit.cli.api_server import OURS, Server, runtime
 from tests.unit.cli.conftest import Done
 from tests.unit.core.test_health import HEALTHY, INJECTED, crd, deployment
 
@@ -111,3 +112,22 @@ def test_images_are_listed_for_a_mirror(kagenti: Run) -> None:
     assert "ghcr.io/spiffe/spiffe-helper:0.11.0 m.example/k/spiffe/spiffe-helper:0.11.0" in lines
     assert len(lines) == len(set(lines))
     assert len(orjson.loads(kagenti("images", "-o", "json").out)) == len(lines)
+
+
+def test_before_an_upgrade_crds_and_objects_of_another_version_are_named(healthy: Server, kagenti: Run) -> None:
+    """With this version's own CRDs nothing is found; a field of a newer one and a CRD of an older one are."""
+    for name, found in packaged().items():
+        status = {"storedVersions": ["v1alpha1"], "conditions": [{"type": "Established", "status": "True"}]}
+        healthy.objects[f"{CRDS}/{name}"] = {**found, "status": status}
+        healthy.objects.setdefault(f"{OURS}/{name.partition('.')[0]}", {"items": []})
+    healthy.objects["/api/v1/pods"] = {"items": []}
+    done = kagenti("check", "--before", "upgrade", "--kubeconfig", healthy.kubeconfig)
+    assert (done.code, done.err) == (0, "")
+    healthy.objects[f"{OURS}/agentruntimes"] = {"items": [runtime("team1", "weather", future="x")]}
+    older = healthy.objects[f"{CRDS}/agentcards.kagenti.io"]
+    older = healthy.objects[f"{CRDS}/agentcards.kagenti.io"] = orjson.loads(orjson.dumps(older))
+    del older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["endpoint"]
+    done = kagenti("check", "--before", "upgrade", "--kubeconfig", healthy.kubeconfig)
+    assert done.code == 1
+    assert "UnknownField: AgentRuntime team1/weather sets spec.future, " in done.out
+    assert "OldCRD: CRD agentcards.kagenti.io lacks spec.endpoint, " in done.out

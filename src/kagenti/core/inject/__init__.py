@@ -1,6 +1,7 @@
 """Pod + sidecars → JSON patch, and back; idempotent, by construction, with a receipt and refusals."""
 
 from kagenti.core.inject.apply import TOUCH_LIST, Injection, inject
+from kagenti.core.inject.neighbours import named
 from kagenti.core.inject.patch import Operation, Patch
 from kagenti.core.inject.preflight import preflight
 from kagenti.core.inject.receipt import Stamp, read
@@ -17,6 +18,7 @@ __all__ = [
     "Stamp",
     "carries_ours",
     "inject",
+    "named",
     "preflight",
     "read",
     "uninject",

@@ -35,7 +35,7 @@ _MESHES: Final = (
         ("proxyv2",),
         (("proxy", "sidecar"), ("istio-iptables",)),
         "ISTIO_META_",
-        "use Istio's ambient mode, which is fine, or do not inject it",
+        "use Istio's ambient mode, or do not inject it",
     ),
     _Mesh(
         "Linkerd",
@@ -44,7 +44,7 @@ _MESHES: Final = (
         ("linkerd/proxy", "linkerd/proxy-init"),
         (("--incoming-proxy-port",),),
         "LINKERD2_PROXY_",
-        "leave this pod out of the Linkerd mesh (ambient meshes are fine), or do not inject it",
+        "leave this pod out of the Linkerd mesh (an ambient mesh can share it), or do not inject it",
     ),
 )
 

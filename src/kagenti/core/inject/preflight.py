@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
-from kagenti.core.inject import enforcement, foreign, podsecurity, probes, receipt
+from kagenti.core.envoy import LAYOUT
+from kagenti.core.inject import enforcement, foreign, neighbours, podsecurity, probes, receipt
 from kagenti.core.inject.refusal import (
     FOREIGN_INTERCEPTOR,
     INTERCEPTION_NOT_ENFORCED,
     INVALID_VALUE,
+    LAYOUT_UNSUPPORTED,
     PORT_COLLISION,
     PROXY_UID,
     RESERVED_NAME,
@@ -61,6 +63,7 @@ def preflight(
     app = tuple(app_containers(subject, sidecars.reserved))
     case = _Case(subject, sidecars, settings, app, running(app))
     refusals = itertools.chain(
+        _newer(case),
         _reserved(case),
         _consistent(case),
         _foreign(case),
@@ -78,7 +81,20 @@ def preflight(
         return Refusal(INTERCEPTION_NOT_ENFORCED, f"{clause}; under Mandatory such a pod is not admitted", field)
     told = [f"{INTERCEPTION_NOT_ENFORCED}: {clause}" for _, clause in weak]
     hooks = probes.hook_notes(case.running, sidecars, settings)
-    return (*told, *probes.notes(case.running, sidecars), *hooks, *_env_from(case))
+    return (*told, *probes.notes(case.running, sidecars), *hooks, *_env_from(case), *_ambient(case, namespace_labels))
+
+
+def _newer(case: _Case) -> Iterator[Refusal]:
+    """A newer version's containers cannot be told from the user's own, and two sets of sidecars cannot share a pod."""
+    recorded = receipt.read(case.subject) or {}
+    if receipt.is_newer(recorded):
+        by = f"layout {recorded['layout']} of kagenti {str(recorded.get('version'))[:63]!r}"
+        message = (
+            f"the pod comes with {by}, newer than this webhook's {LAYOUT}; while an upgrade is under way try again; after a "
+            f"rollback take the sidecars out by that version's `kagenti uninject`, or remove {wellknown.RECEIPT_ANNOTATION}"
+        )
+        field = f"metadata.annotations[{wellknown.RECEIPT_ANNOTATION}]"
+        yield Refusal(LAYOUT_UNSUPPORTED, message, field)
 
 
 def _reserved(case: _Case) -> Iterator[Refusal]:
@@ -129,6 +145,13 @@ def _foreign(case: _Case) -> Iterator[Refusal]:
     if found is not None:
         field, message = found
         yield Refusal(FOREIGN_INTERCEPTOR, message, field)
+
+
+def _ambient(case: _Case, namespace_labels: Mapping[str, str]) -> Iterator[str]:
+    """The ambient mesh shares the pod's network: outbound it comes behind Envoy, inbound it cannot pass by way of it."""
+    validated = case.sidecars.bypasses is not None
+    if validated and neighbours.in_ambient_mesh(case.subject.labels, namespace_labels):
+        yield neighbours.ambient_note(excluded=neighbours.HBONE_PORT in case.sidecars.inbound_excluded)
 
 
 def _proxy_uid(case: _Case) -> Iterator[Refusal]:

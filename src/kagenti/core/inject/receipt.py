@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from kagenti.core.envoy import LAYOUT
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.sidecars import RESERVED_VOLUMES, Sidecars
 from kagenti.core.workload import Subject
@@ -89,6 +90,12 @@ def settings_of(receipt: Mapping[str, JSON]) -> Mapping[str, JSON]:
     """Returns the restart settings that a receipt records; none where it has none."""
     found = receipt.get("settings")
     return found if isinstance(found, Mapping) else {}
+
+
+def is_newer(receipt: Mapping[str, JSON]) -> bool:
+    """Whether a receipt has a static layout that only a newer version of kagenti can have written."""
+    layout = receipt.get("layout")
+    return isinstance(layout, int) and not isinstance(layout, bool) and layout > LAYOUT
 
 
 def _texts(value: JSON) -> tuple[str, ...]:

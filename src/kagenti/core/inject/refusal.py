@@ -11,6 +11,7 @@ POD_SECURITY: Final = "PodSecurity"
 INTERCEPTION_NOT_ENFORCED: Final = "InterceptionNotEnforced"
 FOREIGN_INTERCEPTOR: Final = "ForeignInterceptor"
 TOO_LARGE: Final = "TooLarge"
+LAYOUT_UNSUPPORTED: Final = "LayoutUnsupported"
 
 REASONS: Final = (
     PROXY_UID,
@@ -21,6 +22,7 @@ REASONS: Final = (
     INTERCEPTION_NOT_ENFORCED,
     FOREIGN_INTERCEPTOR,
     TOO_LARGE,
+    LAYOUT_UNSUPPORTED,
 )
 
 

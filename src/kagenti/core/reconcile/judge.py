@@ -6,9 +6,7 @@ differ, with what its receipt says they were built from (spec 06: receipts recom
 
 import dataclasses
 import datetime
-import functools
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
@@ -21,6 +19,7 @@ from kagenti.core.inject import receipt as receipts
 from kagenti.core.inject.patch import pointer
 from kagenti.core.inject.refusal import FOREIGN_INTERCEPTOR, INTERCEPTION_NOT_ENFORCED, RESERVED_NAME
 from kagenti.core.layers import Sources
+from kagenti.core.reconcile.staleness import certificates, differing, same_but_certificates
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.settings.pod import for_pod
 from kagenti.core.trigger import Coverage, Decision, OwnerProof, Trigger, reasons
@@ -39,8 +38,6 @@ _CIRCUMSTANCES: Final = ("liveRevision", "trigger", "version")
 _TYPE: Final = "type"
 _AUTHORITY: Final = "xdsAuthority"
 _BOOTSTRAP: Final = pointer("metadata", "annotations", wellknown.ENVOY_CONFIG_ANNOTATION)
-# A certificate in PEM, as JSON or YAML write its line ends.
-_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----(?:\\n|\s)*", re.DOTALL)
 _FOREIGN: Final = (FOREIGN_INTERCEPTOR, RESERVED_NAME)
 
 
@@ -148,24 +145,14 @@ def _outdated(
     """
     if not decision.injects or resolved is None:
         return None
-    fields = _differing(resolved, receipts.settings_of(recorded))
+    same_version = recorded.get("version") == context.installation.version
+    fields = differing(resolved, receipts.settings_of(recorded), same_version=same_version)
     label = subject.labels.get(wellknown.TYPE_LABEL, "")
     same_type = sources.runtime_type in ("", label) and not (recorded.get("labels") and not sources.runtime_type)
     bootstrap = subject.annotations.get(wellknown.ENVOY_CONFIG_ANNOTATION, "")
-    if not fields or not same_type or _certificates(bootstrap) != _certificates(context.installation.xds_authority):
+    if not fields or not same_type or certificates(bootstrap) != certificates(context.installation.xds_authority):
         return None
     return Judged("stale", decision.reason, decision.message, fields=fields, trigger=decision.trigger or "")
-
-
-def _certificates(text: str) -> list[str]:
-    """Returns the certificates of a text, whatever its line ends."""
-    return [re.sub(r"\\n|\s", "", found) for found in _CERTIFICATE.findall(text)]
-
-
-def _differing(resolved: ResolvedSettings, recorded: Mapping[str, JSON]) -> tuple[str, ...]:
-    """Returns the restart settings that the next pod would have otherwise."""
-    desired = _restart(resolved.restart_json)
-    return tuple(sorted(path for path in desired.keys() | recorded.keys() if desired.get(path) != recorded.get(path)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +175,11 @@ class _Case:
         """Whether this version built the pod: another one may have built the same settings otherwise."""
         return bool(self.recorded.get("version") == self.context.installation.version)
 
+    @property
+    def newer(self) -> bool:
+        """Whether a newer version built the pod, with containers that this one may not know: not ours to replace."""
+        return receipts.is_newer(self.recorded)
+
 
 def _with_receipt(case: _Case, *, sound: bool) -> Judged:
     made = case.made
@@ -195,11 +187,19 @@ def _with_receipt(case: _Case, *, sound: bool) -> Judged:
         return _judged(made, "current")
     difference = "" if sound else _tampered(case)
     if difference:
-        return _judged(made, "tampered", message=f"{difference} is not as its receipt says")
+        return _judged(made, "tampered", message=f"{difference} is not as its receipt says{_suspects(case.subject)}")
+    if case.newer:
+        return _judged(made, "current")
     fields = _behind(case)
     if fields or not made.decision.injects or (case.same_version and _telling(case, made.patch)):
         return _judged(made, "stale", fields=fields)
     return _judged(made, "current")
+
+
+def _suspects(subject: Subject) -> str:
+    """Returns who may have changed a pod after us, as a clause; a webhook that is called again behind ours has the last word."""
+    names = inject.named(subject.annotations)
+    return f"; {' and '.join(names)} changed this pod too: look at the webhooks called after ours" if names else ""
 
 
 def _telling(case: _Case, operations: Sequence[JSON]) -> list[JSON]:
@@ -220,7 +220,7 @@ def _behind(case: _Case) -> tuple[str, ...]:
     resolved = case.made.settings
     if resolved is None:
         return ()
-    paths = list(_differing(resolved, case.restart))
+    paths = list(differing(resolved, case.restart, same_version=case.same_version))
     label = pointer("metadata", "labels", wellknown.TYPE_LABEL)
     if any(operation["path"] == label for operation in case.made.patch):
         paths.append(_TYPE)
@@ -233,14 +233,9 @@ def _certificates_alone(case: _Case, operation: JSON) -> bool:
     """Whether an operation would give the pod another CA of the xDS server, and change nothing else of that file."""
     if operation["path"] != _BOOTSTRAP or "value" not in operation:
         return False
-    found = case.subject.annotations.get(wellknown.ENVOY_CONFIG_ANNOTATION, "")
-    return bool(_CERTIFICATE.sub("", operation["value"]) == _CERTIFICATE.sub("", found))
-
-
-@functools.lru_cache(maxsize=1024)
-def _restart(text: bytes) -> Mapping[str, JSON]:
-    found: Mapping[str, JSON] = orjson.loads(text)
-    return found
+    return same_but_certificates(
+        operation["value"], case.subject.annotations.get(wellknown.ENVOY_CONFIG_ANNOTATION, "")
+    )
 
 
 def _tampered(case: _Case) -> str:

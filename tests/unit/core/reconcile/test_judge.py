@@ -125,6 +125,19 @@ def test_a_ca_that_somebody_put_into_a_pod_is_tampering() -> None:
     assert judged(world, changed(world.injected(), swapped)).state == "tampered"
 
 
+def test_who_else_changed_a_pod_is_named_beside_what_was_changed() -> None:
+    """A webhook behind ours that is called again has the last word: people are told whose it may be."""
+    world = World()
+
+    def stripped(raw: JSON) -> None:
+        raw["metadata"]["annotations"]["vault.hashicorp.com/agent-inject-status"] = "injected"
+        del sidecar(raw, "envoy-proxy")["restartPolicy"]
+
+    found = judged(world, changed(world.injected(), stripped))
+    assert found.state == "tampered"
+    assert "spec.initContainers.2 is not as its receipt says; Vault Agent changed this pod too" in found.message
+
+
 def receipt(raw: JSON, **changes: JSON) -> None:
     """Rewrites parts of a pod's receipt."""
     annotations = raw["metadata"]["annotations"]
