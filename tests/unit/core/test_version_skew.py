@@ -58,6 +58,14 @@ class TestOperator:
         raw = written(world.injected(), version=OLD, drop=("injection.tokenExchange",))
         assert judged(world, raw).state == "current"
 
+    def test_a_later_look_at_the_same_pod_says_the_same(self) -> None:
+        """It goes by the restart settings alone, since the pod has been found sound."""
+        world = World()
+        raw = written(world.injected(), version=OLD, drop=("injection.tokenExchange",))
+        assert judged(world, raw).state == "current"
+        world.namespace = base.stored("team1", identity={"inbound": {"validation": {"audience": "another"}}})
+        assert judged(world, raw).state == "current"
+
     def test_one_that_a_layer_sets_does(self) -> None:
         """Somebody asked for it, and the pod was built without."""
         world = World()
