@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 # No deadline for a single example: on a shared machine it would measure the neighbours.
-settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("quick", max_examples=10, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile("quick")
 

@@ -36,10 +36,8 @@ def same(text: str, width: int) -> bool:
 
 
 @pytest.mark.parametrize("width", [8, 1 << 24], ids=["folded", "unfolded"])
-@pytest.mark.parametrize("text", SHAPED)
-def test_what_yaml_treats_specially(text: str, width: int) -> None:
-    assert same(text, width)
-    assert same(text * 9, width)
+def test_what_yaml_treats_specially(width: int) -> None:
+    assert [text for text in SHAPED if not (same(text, width) and same(text * 9, width))] == []
 
 
 @given(text=st.text(alphabet="ab9 .-/_{}[]:#,'\"\\\n\té", max_size=40), width=st.sampled_from([8, 1 << 24]))

@@ -43,7 +43,9 @@ def refused(resolved: ResolvedSettings) -> list[tuple[str, str]]:
 NOTED = (
     cluster(),
     namespace(),
-    workload({"identity.spiffe.enabled": False, "identity.clientRegistration.authType": "federated-jwt", TEMPLATE: "x"}),
+    workload(
+        {"identity.spiffe.enabled": False, "identity.clientRegistration.authType": "federated-jwt", TEMPLATE: "x"}
+    ),
 )
 """Layers whose workload may set all it sets, and is told what that needs at the identity provider."""
 
