@@ -57,10 +57,11 @@ def test_every_reason_code_is_explained() -> None:
     assert sorted(defined ^ explained) == []
 
 
-@pytest.mark.parametrize("code", sorted({code for meanings in SECTIONS.values() for code in meanings}))
-def test_the_page_has_the_code(code: str) -> None:
+def test_the_page_has_every_code() -> None:
     """What the generator knows is on the page."""
-    assert f"| `{code}` |" in (ROOT / "docs" / "triggers-and-admission.md").read_text()
+    page = (ROOT / "docs" / "triggers-and-admission.md").read_text()
+    codes = {code for meanings in SECTIONS.values() for code in meanings}
+    assert sorted(code for code in codes if f"| `{code}` |" not in page) == []
 
 
 def test_every_reason_of_synced_is_explained() -> None:

@@ -14,6 +14,7 @@ from ruamel.yaml.comments import CommentedBase
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarstring import LiteralScalarString
 
+from kagenti.cli.emitter import Emitter
 from kagenti.cli.scalars import quoted
 from kagenti.errors import ManifestError
 
@@ -160,6 +161,7 @@ def _load(name: str, line: int, part: str) -> JSON:
 def write(content: JSON, original: Document) -> str:
     """Returns a changed document as text, with the comments that it had."""
     yaml = YAML()
+    yaml.Emitter = Emitter
     yaml.width = _UNFOLDED
     yaml.preserve_quotes = True
     yaml.brace_single_entry_mapping_in_flow_sequence = True  # [{a: 1}] stays as it was, and does not become [a: 1]

@@ -121,21 +121,21 @@ def test_api_conventions_hold(kind: str) -> None:
     assert faults == []
 
 
-@pytest.mark.parametrize("path", LAYERED_FIELDS)
-def test_every_layered_field_says_its_default_and_marks(path: str) -> None:
+@pytest.mark.parametrize("kind", ["AgentRuntime", "AgentRuntimeConfig", "AgentRuntimeClusterConfig"])
+def test_every_layered_field_says_its_default_and_marks(kind: str) -> None:
     """In all three layers the description publishes the marks."""
-    for kind in ("AgentRuntime", "AgentRuntimeConfig", "AgentRuntimeClusterConfig"):
+    for path in LAYERED_FIELDS:
         node = SCHEMAS[kind]["properties"]["spec"]
         for key in path.split("."):
             node = node["properties"][key]
         said, mark = node["description"], LAYERED_FIELDS[path].mark
-        assert re.search(r"Default: .+ \((built-in layer|after the merge)\)\.", said)
-        assert "Absent: inherited from the layers above." in said
-        assert f"Class: {mark.class_}." in said
-        assert f"Merge: {mark.merge}." in said
-        assert f"Authority: {mark.authority}" in said
-        assert ("Not lockable." if not mark.lockable else "Lockable.") in said
-        assert node.get("type") == "boolean" or "enum" in node or re.search("[Ee]xample", said), "no example"
+        assert re.search(r"Default: .+ \((built-in layer|after the merge)\)\.", said), path
+        assert "Absent: inherited from the layers above." in said, path
+        assert f"Class: {mark.class_}." in said, path
+        assert f"Merge: {mark.merge}." in said, path
+        assert f"Authority: {mark.authority}" in said, path
+        assert ("Not lockable." if not mark.lockable else "Lockable.") in said, path
+        assert node.get("type") == "boolean" or "enum" in node or re.search("[Ee]xample", said), f"no example: {path}"
 
 
 def test_patterns_are_anchored() -> None:
