@@ -5,6 +5,9 @@ from typing import Annotated, Final
 
 import typer
 
+from kagenti import __version__
+from kagenti.core.installation import Installation
+
 
 class Mode(StrEnum):
     """What triggers injection."""
@@ -45,6 +48,18 @@ class ReportForm(StrEnum):
     markdown = "markdown"
 
 
+Files = Annotated[list[str], typer.Option("--filename", "-f", help="File, or - for standard input; repeatable.")]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of objects that name none.")]
+TriggerMode = Annotated[
+    Mode, typer.Option("--mode", envvar="KAGENTI_TRIGGER_MODE", help="Trigger mode of the installation.")
+]
+MutationTarget = Annotated[
+    Target, typer.Option("--target", envvar="KAGENTI_TARGET", help="What the installation's webhook mutates.")
+]
+Enrolled = Annotated[bool, typer.Option(help="Whether namespaces are enrolled of which nothing is known.")]
+NamespaceSelector = Annotated[
+    str, typer.Option(envvar="KAGENTI_NAMESPACE_SELECTOR", help="Which namespaces the cr entry covers.")
+]
 Kubeconfig = Annotated[str, typer.Option(envvar="KUBECONFIG", help="Path of the kubeconfig.")]
 ClusterDomain = Annotated[str, typer.Option(envvar="KAGENTI_CLUSTER_DOMAIN", help="DNS domain of the cluster.")]
 ReleaseNamespace = Annotated[
@@ -54,3 +69,15 @@ ReleaseNamespace = Annotated[
 # The chart's own defaults.
 RELEASE_NAMESPACE: Final = "kagenti-system"
 CLUSTER_DOMAIN: Final = "cluster.local"
+ENROLLED: Final = "kagenti.io/enrolled=true"
+
+
+def installation(release_namespace: str, cluster_domain: str, namespace_selector: str) -> Installation:
+    """Returns the installation that these options speak of."""
+    return Installation(
+        release_namespace=release_namespace,
+        cluster_domain=cluster_domain,
+        xds_host=f"kagenti-xds.{release_namespace}.svc",
+        version=__version__,
+        namespace_selector=namespace_selector,
+    )
