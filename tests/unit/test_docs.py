@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from scripts.gen_reasons import SECTIONS
 
+from kagenti.cli import catalogue, manifests
 from kagenti_api.v1alpha1.agentcard import (
     FETCH_FAILURES,
     HOST_NETWORK,
@@ -39,6 +40,23 @@ def test_every_test_that_a_page_names_exists() -> None:
     assert named
     missing = [f"{file}::{name}" for file, name in named if not _defines(ROOT / file, name)]
     assert missing == []
+
+
+def _examples() -> list[tuple[str, str]]:
+    """Returns (page, text) of every example in YAML."""
+    fenced = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return [(str(page.relative_to(ROOT)), text) for page in DOCS for text in fenced.findall(page.read_text())]
+
+
+@pytest.mark.parametrize(("page", "text"), _examples())
+def test_an_example_of_a_page_is_what_the_api_server_takes(page: str, text: str, tmp_path: Path) -> None:
+    """Objects of ours by the generated schema; ``kagenti inject`` reads them so too."""
+    (tmp_path / "example.yaml").write_text(text)
+    documents = manifests.read([str(tmp_path / "example.yaml")])
+    assert documents, page
+    assert catalogue.from_documents(documents, namespace="default").objects, (
+        f"{page} has an example without an object of ours"
+    )
 
 
 def _defines(file: Path, name: str) -> bool:
