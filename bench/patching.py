@@ -20,7 +20,8 @@ from kagenti.core.installation import Installation
 from kagenti.core.layers import LayerCache
 from kagenti.core.store import Store
 from kagenti.core.workload import WorkloadRef, subject_of
-from kagenti.kube.client import KubeClient, connect
+from kagenti.kube.client import KubeClient
+from kagenti.kube.connection import connect
 from kagenti.kube.kinds import KINDS, Kind, StoredObject
 from kagenti.kube.reflector import Reflector
 

@@ -11,7 +11,7 @@ from kagenti import errors
 from kagenti.core.store import Store
 from kagenti.core.workload import OwnerReference, WorkloadRef
 from kagenti.kube import KINDS, KubeClient, OwnerReader, Reflector, StoredObject, StrictReader
-from kagenti.kube.client import connect
+from kagenti.kube.connection import connect
 from tests.e2e.installed import ROOT
 from tests.e2e.plane.control_plane import ControlPlane
 

@@ -13,7 +13,7 @@ from kagenti.cli import app
 from kagenti.core.ads.discovery import Verdict
 from kagenti.core.trigger.reasons import MEANINGS
 from kagenti.kube import KubeClient
-from kagenti.kube.client import Connection
+from kagenti.kube.connection import Connection
 from kagenti.operator import metrics as operator
 from kagenti.webhook.metrics import Metrics
 from kagenti.xds.config import XdsConfig

@@ -13,7 +13,8 @@ from kagenti.cli.catalogue import Holding
 from kagenti.cli.named import Named
 from kagenti.core.admission.targets import MOST_PODS
 from kagenti.core.workload import Subject, subject_of
-from kagenti.kube.client import DEFAULT_TIMEOUT, KubeClient, connect
+from kagenti.kube.client import DEFAULT_TIMEOUT, KubeClient
+from kagenti.kube.connection import connect
 from kagenti.kube.owners import OwnerReader
 from kagenti_api.v1alpha1 import wellknown
 

@@ -29,7 +29,7 @@ from kagenti.kube import (
     StoredObject,
     keep_last_valid,
 )
-from kagenti.kube.client import Connection
+from kagenti.kube.connection import Connection
 from kagenti.operator.cards import AgentCards
 from kagenti.operator.census import Census
 from kagenti.operator.certificates import ManagedCertificates

@@ -8,7 +8,7 @@ from typing import Final
 
 from kagenti import journal
 from kagenti.kube import KubeClient
-from kagenti.kube.client import connect
+from kagenti.kube.connection import connect
 from kagenti.operator.config import OperatorConfig
 from kagenti.operator.parts import Parts, agent
 

@@ -23,7 +23,8 @@ from kopf._core.engines.peering import Identity
 
 from kagenti.core.store import Apply, Delete, Init, InitApply, InitDone, Store, WatchEvent
 from kagenti.kube import Kind, StoredObject
-from kagenti.kube.client import Connection, open_session
+from kagenti.kube.client import open_session
+from kagenti.kube.connection import Connection
 from kagenti.operator.stream import tapped
 from kagenti_api.v1alpha1 import wellknown
 

@@ -23,7 +23,7 @@ from kagenti.kube import (
     feeds_of,
     keep_last_valid,
 )
-from kagenti.kube.client import connect
+from kagenti.kube.connection import connect
 from kagenti.webhook.config import WebhookConfig
 from kagenti.webhook.journal import Journal, open_journal
 from kagenti.webhook.metrics import Metrics

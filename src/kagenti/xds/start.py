@@ -8,7 +8,7 @@ from typing import Final
 from kagenti import journal
 from kagenti.fetch import ApiServers
 from kagenti.kube import KubeClient
-from kagenti.kube.client import connect
+from kagenti.kube.connection import connect
 from kagenti.xds.config import XdsConfig
 from kagenti.xds.fetch import JwksClient
 from kagenti.xds.parts import Caches, Parts

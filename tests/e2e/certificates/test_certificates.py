@@ -11,7 +11,7 @@ import pytest
 from kagenti import errors
 from kagenti.core.certificates import bundle_of, manifest_of, read
 from kagenti.kube import KubeClient
-from kagenti.kube.client import connect
+from kagenti.kube.connection import connect
 from kagenti.operator.certificates.issue import Pair, new_authority, new_leaf
 from kagenti.operator.certificates.keeper import MANAGER
 from tests.e2e.audit import OURS, READS, requests

@@ -10,7 +10,7 @@ from kagenti.core import rollout
 from kagenti.core.rollout import Outcome
 from kagenti.core.workload import WorkloadRef
 from kagenti.kube import KubeClient
-from kagenti.kube.client import connect
+from kagenti.kube.connection import connect
 from kagenti.operator.disruptions import RESTARTED_AT, Disruptor
 from tests.e2e.admission.manifests import workload
 from tests.e2e.api_client import ApiClient

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from kagenti.core.store import Store
 from kagenti.kube import KINDS, KubeClient, Reflector, StoredObject
-from kagenti.kube.client import Connection
+from kagenti.kube.connection import Connection
 
 Step = Callable[[web.Request], Awaitable[web.StreamResponse]]
 KIND = KINDS["AgentRuntimeConfig"]

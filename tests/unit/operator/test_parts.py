@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kagenti.kube import KubeClient
-from kagenti.kube.client import Connection
+from kagenti.kube.connection import Connection
 from kagenti.operator import parts
 from kagenti.operator.config import OperatorConfig
 from kagenti.operator.parts import Parts

@@ -16,7 +16,7 @@ from kopf._cogs.clients.errors import APINotFoundError, APITooManyRequestsError
 
 from kagenti.core.store import Store
 from kagenti.kube import AGENT_CARDS, OBSERVED, StoredObject
-from kagenti.kube.client import Connection
+from kagenti.kube.connection import Connection
 from kagenti.operator import stream
 from kagenti.operator.watches import Watches
 from tests.unit.operator.api_server import PLURALS, ApiServer, runtime

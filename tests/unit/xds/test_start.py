@@ -21,7 +21,7 @@ import pytest
 from kagenti import errors
 from kagenti.core.ads import EXTENSION, ROUTE
 from kagenti.kube import KubeClient
-from kagenti.kube.client import connect
+from kagenti.kube.connection import connect
 from kagenti.xds.config import XdsConfig
 from kagenti.xds.fetch import Fetched
 from kagenti.xds.parts import Caches, Parts

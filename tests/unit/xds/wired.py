@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from kagenti.kube import KubeClient
-from kagenti.kube.client import connect
+from kagenti.kube.connection import connect
 from kagenti.xds.config import XdsConfig
 from kagenti.xds.fetch import Fetched
 from kagenti.xds.parts import Caches, Parts

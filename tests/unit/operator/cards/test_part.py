@@ -10,7 +10,7 @@ from kagenti import errors
 from kagenti.core import cards
 from kagenti.core.store import Apply, Delete, Store
 from kagenti.kube import AGENT_CARDS, KubeClient, StoredObject
-from kagenti.kube.client import Connection
+from kagenti.kube.connection import Connection
 from kagenti.operator.cards import AgentCards
 from kagenti.operator.config import networks
 from kagenti.operator.pods import OBSERVED_PODS, ObservedPod
