@@ -85,7 +85,7 @@ class _Reader:
         row = key(CONFIG, name)
         if is_credential(name) and row.verdict != "carried":
             self._credential(place, name, row)
-        elif row is UNKNOWN:
+        elif row.verdict == "ignored":
             self.report.take(place, name, row)
         else:
             said = self.namespace.places.get(name)
