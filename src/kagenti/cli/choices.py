@@ -1,4 +1,4 @@
-"""Choices and options that several commands offer, in one wording."""
+"""The choices of the command line, and the options that several commands offer, in one wording."""
 
 from enum import StrEnum
 from typing import Annotated, Final
@@ -46,6 +46,33 @@ class ReportForm(StrEnum):
     json = "json"
     yaml = "yaml"
     markdown = "markdown"
+
+
+class Era(StrEnum):
+    """Generations of the old webhook; the guide says which version is which."""
+
+    E1a = "E1a"
+    E1b = "E1b"
+    E1c = "E1c"
+    E2a = "E2a"
+    E2b = "E2b"
+    E3 = "E3"
+    E4 = "E4"
+    E5 = "E5"
+
+
+class Way(StrEnum):
+    """Which trigger replaces the other."""
+
+    cr = "cr"
+    label = "label"
+
+
+class Exchanger(StrEnum):
+    """Who exchanges tokens from now on."""
+
+    AuthBridge = "AuthBridge"
+    Envoy = "Envoy"
 
 
 Files = Annotated[list[str], typer.Option("--filename", "-f", help="File, or - for standard input; repeatable.")]

@@ -322,6 +322,14 @@ def test_a_step_and_its_guard(
         assert "nothing was changed" in done.err
 
 
+def test_labels_of_the_renamed_prefix_are_brought_over(kagenti: Run, api: Server) -> None:
+    """By a step of the runbook, before anything triggers by them."""
+    old = Cluster(api, "E5")
+    done = run_in(kagenti, old, "trigger", "--to", "cr", "--step", "pod-labels")
+    assert (done.code, {path.rpartition("/")[2] for path in old.written()}) == (0, {"forecast", "ledger"}), done.err
+    assert "sets label kagenti.io/type: agent" in done.out
+
+
 def test_a_patch_that_meets_another_version(kagenti: Run, old: Cluster) -> None:
     """Is said, with what to do: exit 1."""
     old.install("inject-label", "inject-cr")

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,43 +11,19 @@ from kagenti.cli.choices import (
     CLUSTER_DOMAIN,
     RELEASE_NAMESPACE,
     ClusterDomain,
+    Era,
+    Exchanger,
     Kubeconfig,
     Mode,
     ReleaseNamespace,
     ReportForm,
+    Way,
 )
 
 app = typer.Typer(no_args_is_help=True, help=(
     "From ConfigMaps, labels and objects of older versions to kagenti's own. "
     "Nothing is deleted, and nothing is changed without --apply or --step."
 ))  # fmt: skip
-
-
-class Era(StrEnum):
-    """Generations of the old webhook; the guide says which version is which."""
-
-    E1a = "E1a"
-    E1b = "E1b"
-    E1c = "E1c"
-    E2a = "E2a"
-    E2b = "E2b"
-    E3 = "E3"
-    E4 = "E4"
-    E5 = "E5"
-
-
-class Way(StrEnum):
-    """Which trigger replaces the other."""
-
-    cr = "cr"
-    label = "label"
-
-
-class Exchanger(StrEnum):
-    """Who exchanges tokens from now on."""
-
-    AuthBridge = "AuthBridge"
-    Envoy = "Envoy"
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class Gathered:
     @property
     def old_hooks(self) -> list[JSON]:
         """The configurations of old webhooks."""
-        return [found for found in self.hooks if found["metadata"].get("name") in OLD_HOOKS]
+        return [found for found in self.hooks if eras.is_old_webhook(found)]
 
     def providers(self) -> tuple[str, ...]:
         """Returns the identity providers that the cluster's config lists already."""
@@ -65,9 +65,6 @@ class Gathered:
         spec = orjson.loads(config.spec) if config is not None else {}
         listed = (spec.get("policy") or {}).get("identityProviders") or ()
         return tuple(str(url) for url in listed)
-
-
-OLD_HOOKS: Final = frozenset(era.configuration for era in eras.ERAS.values())
 
 
 def gather(scope: Scope, report: Report) -> Gathered:

@@ -145,6 +145,23 @@ def detect(config_maps: Iterable[JSON], configurations: Iterable[JSON]) -> Detec
     return _without_maps(configurations)
 
 
+_PATH: Final = "/mutate-workloads-authbridge"
+
+
+def is_old_webhook(configuration: JSON) -> bool:
+    """Whether a raw MutatingWebhookConfiguration is an old webhook's: by its own name, or by what it calls (section 6.7).
+
+    Where the operator serves the webhook, from E3 on, the object may be called otherwise.
+    """
+    if configuration["metadata"].get("name") in _CONFIGURATIONS:
+        return True
+    services = [(hook.get("clientConfig") or {}).get("service") or {} for hook in configuration.get("webhooks") or ()]
+    return any(service.get("path") == _PATH for service in services)
+
+
+_CONFIGURATIONS: Final = frozenset(era.configuration for era in ERAS.values())
+
+
 def _of_pair(namespace: str, text: str, *, runtime: bool) -> Detected:
     if namespace == "rossoctl-system":
         return Detected(ERAS["E5"], "the maps are in rossoctl-system")

@@ -85,7 +85,7 @@ class _Reader:
         row = key(CONFIG, name)
         if is_credential(name) and row.verdict != "carried":
             self._credential(place, name, row)
-        elif row is UNKNOWN:
+        elif row.verdict == "ignored":
             self.report.take(place, name, row)
         else:
             said = self.namespace.places.get(name)
@@ -109,7 +109,8 @@ class _Reader:
         if converted is None:
             self.report.impossible(place, name, f"{quoted(value)} had no meaning; the old processor took its default")
             return
-        self.spec.carry(row.to, converted, place, name, row)
+        late = name == "CLIENT_AUTH_TYPE" and converted == "federated-jwt" and not self.old.era.consolidated
+        self.spec.carry(row.to, converted, place, name, row, why=_NEVER_WORKED if late else "")
 
     def _unread(self, name: str) -> str:
         """Returns why the binaries of this installation did not read a key; empty for one that they read."""
@@ -220,6 +221,9 @@ class _Reader:
             return  # the old registration read the same Secret
         message = "must exist with KEYCLOAK_ADMIN_USERNAME and KEYCLOAK_ADMIN_PASSWORD before a pod is restarted"
         self.report.warn(reasons.ADMIN_SECRET, name, message)
+
+
+_NEVER_WORKED: Final = "the old processor was not told to use the SVID, so no exchange succeeded by it; here it does"
 
 
 def _scopes(text: str) -> JSON:

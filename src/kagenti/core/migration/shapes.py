@@ -43,6 +43,7 @@ class _Runtime(msgspec.Struct):
 
 class _Service(msgspec.Struct):
     namespace: str | None = None
+    path: str | None = None
 
 
 class _Client(msgspec.Struct):

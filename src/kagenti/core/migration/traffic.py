@@ -78,11 +78,21 @@ def registration(facts: Facts, found: Found) -> None:
     }
     exchangeable = facts.config("KEYCLOAK_TOKEN_EXCHANGE_ENABLED").lower() if facts.old.era.consolidated else ""
     found.values[f"{KEYCLOAK}.tokenExchangeEnabled"] = exchangeable != "false"
+    if facts.parts.combined and not facts.old.era.consolidated:
+        _without_auth_type(found)
     for path in (f"{KEYCLOAK}.url", f"{KEYCLOAK}.realm"):
         if not found.values[path]:  # its env was required, or the registration failed (1.3)
             found.notes[path] = Note(reasons.OLD_STUCK)
     if facts.parts.registers and not facts.old.era.consolidated:
         found.values[f"{KEYCLOAK}.adminCredentialsSecret"] = "keycloak-admin-secret"
+
+
+def _without_auth_type(found: Found) -> None:
+    """The combined container was not told the two keys, so that its registration took the defaults (1.6)."""
+    for path, default in ((f"{REGISTRATION}.authType", "client-secret"), (f"{REGISTRATION}.idpAlias", "spire-spiffe")):
+        if found.values[path] != default:
+            found.values[path] = default
+            found.notes[path] = Note(reasons.COMBINED_SIDECAR)
 
 
 def _token_url(facts: Facts, found: Found) -> str:

@@ -44,6 +44,20 @@ def test_both_pairs_of_maps(running: str | None, expected: str) -> None:
     assert all(found.era.namespace not in name for name in others)
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "expected"),
+    [
+        ("kagenti-webhook-authbridge-mutating-webhook-configuration", "/x", True),
+        ("kagenti-operator-mutating-webhook-configuration", "/mutate-workloads-authbridge", True),
+        ("kagenti-injector", "/mutate", False),
+    ],
+)
+def test_the_configuration_of_an_old_webhook(name: str, path: str, expected: bool) -> None:
+    """By its name, or by the path that it calls: the operator's chart gave the object a name of its own."""
+    hook = {"name": "x", "clientConfig": {"service": {"name": "y", "namespace": "z", "path": path}}}
+    assert eras.is_old_webhook({"metadata": {"name": name}, "webhooks": [hook]}) is expected
+
+
 def test_nothing_but_pods() -> None:
     """A pod-targeting webhook without maps is the earliest of E2; no trace at all is the design's own."""
     assert eras.detect([], [legacy.webhook("x")]).era.name == "E2a"

@@ -207,6 +207,16 @@ def test_the_expected_audience_hangs_on_the_image(tag: str, expected: str | None
     assert value(migrated(objects, "E2b"), f"{VALIDATION}.audience") == expected
 
 
+def test_an_auth_type_that_never_worked() -> None:
+    """It is carried and works now; the combined container was never told of it, which verification says (1.4, 1.6)."""
+    config = {**BASE, "CLIENT_AUTH_TYPE": "federated-jwt"}
+    assert "no exchange succeeded" in entry(migrated(era_objects("E2b", config=config), "E2b"), "CLIENT_AUTH_TYPE").why
+    migration = migrated(era_objects("E2b", config=config, gates="combinedSidecar: true"), "E2b")
+    compared = verified(migration, workload({"kagenti.io/type": "agent"}))
+    told = {one.field: one.reason for one in compared.differences}
+    assert told["identity.clientRegistration.authType"] == "CombinedSidecar"
+
+
 def test_switches_of_the_operator() -> None:
     """From E4 on it could leave token exchange and the audience scope out: the one is a setting, the other always made."""
     off = {f"KEYCLOAK_{name}_ENABLED": "false" for name in ("TOKEN_EXCHANGE", "AUDIENCE_SCOPE")}
