@@ -8,15 +8,15 @@ import base64
 import hashlib
 import ssl
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from kagenti.core.certificates import Held, held
+from kagenti.core.certificates import Held, bundle_of, held
 from tests.e2e.api_client import ApiClient
 from tests.e2e.certificates.balancer import Balancer
 from tests.e2e.certificates.mounts import Mount
@@ -150,14 +150,30 @@ class Stage:
             ]
             self.plane.kubectl("patch", *path.rsplit("/", 2)[1:], "--type=json", "-p", orjson.dumps(patch).decode())
 
-    def operator(self) -> Operator:
-        """Starts an operator that manages the certificates; waits until it leads."""
+    def install(self) -> None:
+        """Has an operator make what is missing, as a test finds it that runs alone."""
+        if self.injector().get("webhooks") and self.material("xds").leaf and bundle_of(self.injector()):
+            return
+        self.register()
+        with self.operator():
+            self.until(lambda: self.material("xds").leaf, 15, "no certificate for the xDS server")
+
+    @contextmanager
+    def operator(self) -> Iterator[Operator]:
+        """Runs an operator that manages the certificates, leading."""
         account = f"--as=system:serviceaccount:{RELEASE_NAMESPACE}:kagenti-operator"
         wait_until(lambda: self._may("patch", account), 20, lambda: "the role kagenti-operator is not aggregated")
         flags = ("--manage-certificates", "--ca-overlap", str(OVERLAP))
         operator = Operator(self.before, f"certificates-{self._number()}", lease_seconds=4, extra=flags)
-        self._stack.callback(operator.stop)
-        return operator.start()
+        try:
+            yield operator.start()
+        finally:
+            operator.stop()
+
+    def fleet(self) -> None:
+        """Has two replicas run."""
+        while len(self.replicas) < 2:
+            self.replica()
 
     def _may(self, verb: str, account: str) -> bool:
         what = "/".join(VALIDATOR.rsplit("/", 2)[1:])

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from kagenti import errors
-from kagenti.core.certificates import bundle_of, manifest_of, read
+from kagenti.core.certificates import bundle_of, patch_of, read
 from kagenti.kube import KubeClient
 from kagenti.kube.connection import connect
 from kagenti.operator.certificates.issue import Pair, new_authority, new_leaf
@@ -37,8 +38,10 @@ def stage(
 def test_a_new_installation_gets_its_certificates(stage: Stage) -> None:
     """Both CAs and both leaves, the caBundle of every entry, and nothing else in the configurations."""
     stage.register()
-    operator = stage.operator()
-    stage.until(lambda: stage.material("xds").leaf, 15, "no certificate for the xDS server")
+    with stage.operator() as operator:
+        stage.until(lambda: stage.material("xds").leaf, 15, "no certificate for the xDS server")
+        left = operator.metric('kagenti_operator_certificate_seconds_left{certificate="ca",of="xds"}')
+    assert left > 3640 * 86400
     webhook, xds = stage.material("webhook"), stage.material("xds")
     assert webhook.leaf is not None
     assert HOST in webhook.leaf.names
@@ -46,32 +49,39 @@ def test_a_new_installation_gets_its_certificates(stage: Stage) -> None:
     for path in (INJECTOR, VALIDATOR):
         found = stage.api.request("GET", path).body
         assert bundle_of(found) == webhook.anchors
-        assert MANAGER not in {entry["manager"] for entry in found["metadata"]["managedFields"]}
-    assert operator.metric('kagenti_operator_certificate_seconds_left{certificate="ca",of="xds"}') > 3640 * 86400
-    operator.stop()
+        (ours,) = [entry for entry in found["metadata"]["managedFields"] if entry["manager"] == MANAGER]
+        assert list(ours["fieldsV1"]) == ["f:webhooks"]
+        for owned in ours["fieldsV1"]["f:webhooks"].values():
+            assert owned == {"f:clientConfig": {"f:caBundle": {}}}
 
 
 def test_the_mode_is_switched_by_a_tool_that_applies_server_side(stage: Stage) -> None:
-    """To one entry and back: ours is no owner that would keep the other alive, and its caBundle is filled in again."""
+    """To one entry and back, as Helm 4, Flux and Argo CD do: we keep no entry alive, and the caBundle is filled in again."""
+    stage.install()
     stage.register(mode="label")
     assert [entry["name"] for entry in stage.injector()["webhooks"]] == ["inject-label.kagenti.io"]
     stage.register()
     assert bundle_of(stage.injector()) == ()
-    operator = stage.operator()
-    stage.until(lambda: bundle_of(stage.injector()) == stage.material("webhook").anchors, 15, "no caBundle again")
-    operator.stop()
+    with stage.operator():
+        stage.until(lambda: bundle_of(stage.injector()) == stage.material("webhook").anchors, 15, "no caBundle again")
 
 
 async def test_a_deleted_configuration_is_not_made_again(stage: Stage) -> None:
-    """What was read before ``helm uninstall`` deleted it cannot bring it back: the write names the object by its uid."""
-    before = stage.api.request("GET", VALIDATOR).body
-    manifest = manifest_of(before, read(new_authority("another", life=DAY, now=_now()).certificate))
+    """What was read before ``helm uninstall`` deleted it cannot bring it back, nor reach one that was made anew."""
+    stage.install()
+    patch = patch_of(
+        stage.api.request("GET", VALIDATOR).body, read(new_authority("another", life=DAY, now=_now()).certificate)
+    )
+    kind = "application/json-patch+json"
     stage.api.request("DELETE", VALIDATOR)
     async with KubeClient(connect(str(stage.plane.kubeconfig))) as client:
+        with pytest.raises(errors.NotFound):
+            await client.request("PATCH", VALIDATOR, body=orjson.dumps(patch), content_type=kind)
+        assert stage.api.request("GET", VALIDATOR).status == 404
+        stage.register()
         with pytest.raises(errors.ClusterError):
-            await client.apply(VALIDATOR, manifest, manager=MANAGER)
-    assert stage.api.request("GET", VALIDATOR).status == 404
-    stage.register()
+            await client.request("PATCH", VALIDATOR, body=orjson.dumps(patch), content_type=kind)
+    assert bundle_of(stage.api.request("GET", VALIDATOR).body) == ()
 
 
 def test_no_secret_but_ours_can_be_made_or_read(stage: Stage) -> None:
@@ -92,21 +102,21 @@ def test_no_secret_but_ours_can_be_made_or_read(stage: Stage) -> None:
 
 def test_leaf_and_ca_rotate_while_pods_are_created(stage: Stage, team: Callable[..., str]) -> None:
     """Old enough to be renewed, then the CA deleted, then the leaf: 500 pods, no failure, none bare."""
+    stage.install()
     old = _grow_old(stage)
-    stage.replica(), stage.replica()
+    stage.fleet()
     begun = time.monotonic()
-    with Load(stage.plane, team(), least=500) as load:
-        operator = stage.operator()
+    with Load(stage.plane, team(), least=500) as load, stage.operator() as operator:
         for act in (_nothing, _delete_ca, _delete_leaf):
             act(stage)
             old = _another_leaf(stage, old, after=act.__name__)
+        steps = {
+            step: operator.metric(f'kagenti_operator_certificate_steps_total{{of="webhook",step="{step}"}}')
+            for step in ("CreateSuccessor", "PromoteSuccessor", "CreateAuthority", "IssueLeaf")
+        }
     assert load.faults == {}
     assert load.made >= 500
     assert time.monotonic() - begun > 2 * OVERLAP, "a new CA has signed before it was known"
-    steps = {
-        step: operator.metric(f'kagenti_operator_certificate_steps_total{{of="webhook",step="{step}"}}')
-        for step in ("CreateSuccessor", "PromoteSuccessor", "CreateAuthority", "IssueLeaf")
-    }
     assert steps["CreateSuccessor"] == steps["PromoteSuccessor"] == steps["CreateAuthority"] == 1
     assert steps["IssueLeaf"] >= 3
     assert all(replica.port in stage.balancer.ready for replica in stage.replicas)
@@ -114,7 +124,8 @@ def test_leaf_and_ca_rotate_while_pods_are_created(stage: Stage, team: Callable[
 
 def test_replicas_are_replaced_while_pods_are_created(stage: Stage, team: Callable[..., str]) -> None:
     """As a Deployment does, one more first: 1,000 pods, no failure, none bare."""
-    assert len(stage.replicas) == 2
+    stage.install()
+    stage.fleet()
     with Load(stage.plane, team(), least=1000) as load:
         for old in tuple(stage.replicas):
             stage.replica()

@@ -1,13 +1,13 @@
 """Serving certificates that kagenti manages itself: what stands in two Secrets → the next step, and who is to be trusted.
 
-``certificate`` reads PEM, ``material`` reads the Secrets, ``lifecycle`` decides, ``registration`` writes the caBundle's
-manifest. Keys are made and signed with in the operator alone.
+``certificate`` reads PEM, ``material`` reads the Secrets, ``lifecycle`` decides, ``registration`` patches the caBundle.
+Keys are made and signed with in the operator alone.
 """
 
 from kagenti.core.certificates.certificate import Certificate, leads_to, of, pem_of, read
 from kagenti.core.certificates.lifecycle import BACKDATED, WEBHOOK, XDS, Decision, Rules, Step, decide
 from kagenti.core.certificates.material import BUNDLE, CERTIFICATE, KEY, NEXT_CERTIFICATE, NEXT_KEY, Held, held
-from kagenti.core.certificates.registration import bundle_of, disowning_patch, manifest_of
+from kagenti.core.certificates.registration import bundle_of, patch_of
 
 __all__ = [
     "BACKDATED",
@@ -25,11 +25,10 @@ __all__ = [
     "Step",
     "bundle_of",
     "decide",
-    "disowning_patch",
     "held",
     "leads_to",
-    "manifest_of",
     "of",
+    "patch_of",
     "pem_of",
     "read",
 ]

@@ -1,4 +1,4 @@
-"""The caBundle of our webhook configurations: read from a raw object, and as a manifest for server-side apply."""
+"""The caBundle of our webhook configurations: read from a raw object, and as a patch of it."""
 
 import base64
 import binascii
@@ -7,7 +7,7 @@ from typing import Any
 
 from kagenti.core.certificates.certificate import Certificate, pem_of, read
 
-JSON = Any  # a raw webhook configuration, or a manifest of parts of one
+JSON = Any  # a raw webhook configuration, or an operation of a patch
 
 
 def bundle_of(configuration: Mapping[str, JSON]) -> tuple[Certificate, ...]:
@@ -19,44 +19,28 @@ def bundle_of(configuration: Mapping[str, JSON]) -> tuple[Certificate, ...]:
     return tuple(sorted(trusted or (), key=lambda certificate: certificate.fingerprint))
 
 
-def manifest_of(configuration: Mapping[str, JSON], bundle: Sequence[Certificate]) -> JSON | None:
-    """Returns what to apply so that each entry trusts exactly this bundle; None where it stands there already.
+def patch_of(configuration: Mapping[str, JSON], bundle: Sequence[Certificate]) -> list[JSON] | None:
+    """Returns a JSON patch (RFC 6902) after which each entry trusts exactly this bundle; None where it does already.
 
-    The manifest names nothing but our part of each entry, and carries ``metadata.uid``: applied to a configuration that was
-    deleted meanwhile it fails, where it would otherwise make it again, without rules and without an owner.
+    It writes nothing but our part of each entry, of the very object that was read: its tests fail on another object of that
+    name and on other entries, and a patch makes no object. Not a server-side apply: an entry of which an *applier* owns a
+    field stays behind, without rules, when a tool that applies leaves it out, and the API server then refuses the tool's
+    whole change (structured-merge-diff adds back what other appliers own; seen on 1.36, tests/e2e/certificates).
 
     Args:
         configuration: The object as read.
         bundle: The CAs, never empty.
     """
     text = base64.b64encode(pem_of(bundle).encode()).decode()
-    entries = [entry for entry in configuration.get("webhooks") or () if entry.get("name")]
-    if all((entry.get("clientConfig") or {}).get("caBundle") == text for entry in entries):
-        return None
-    metadata = configuration["metadata"]
-    return {
-        "apiVersion": configuration["apiVersion"],
-        "kind": configuration["kind"],
-        "metadata": {"name": metadata["name"], "uid": metadata["uid"]},
-        "webhooks": [{"name": entry["name"], "clientConfig": {"caBundle": text}} for entry in entries],
-    }
-
-
-def disowning_patch(configuration: Mapping[str, JSON], *, manager: str) -> JSON | None:
-    """Returns a JSON merge patch (RFC 7386) after which nobody owns the caBundles; None where ``manager`` owns nothing.
-
-    An entry of which another manager owns a field stays behind, without rules, when a tool that applies server-side leaves
-    it out; the API server then refuses the whole object, and with it any change of the trigger mode. What nobody owns goes
-    with its entry, and otherwise stays as it is (Kubernetes: "Server-Side Apply", "Clearing managedFields").
-    """
-    metadata = configuration["metadata"]
-    fields = metadata.get("managedFields") or ()
-    others = [field for field in fields if field.get("manager") != manager]
-    if not others or len(others) == len(fields):  # the last manager cannot be taken away: an empty list changes nothing
-        return None
-    return {
-        "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"], "managedFields": others}
-    }
+    operations: list[JSON] = [{"op": "test", "path": "/metadata/uid", "value": configuration["metadata"]["uid"]}]
+    for index, entry in enumerate(configuration.get("webhooks") or ()):
+        if (entry.get("clientConfig") or {}).get("caBundle") == text:
+            continue
+        operations += [
+            {"op": "test", "path": f"/webhooks/{index}/name", "value": entry["name"]},
+            {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": text},
+        ]
+    return operations if len(operations) > 1 else None
 
 
 def _read(entry: Mapping[str, JSON]) -> tuple[Certificate, ...]:

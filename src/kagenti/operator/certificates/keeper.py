@@ -29,9 +29,8 @@ from kagenti.core.certificates import (
     Step,
     bundle_of,
     decide,
-    disowning_patch,
     held,
-    manifest_of,
+    patch_of,
     pem_of,
 )
 from kagenti.operator.certificates.issue import Pair, new_authority, new_leaf
@@ -40,7 +39,7 @@ JSON = Any  # a raw Secret or webhook configuration, or a manifest of one
 
 MANAGER: Final = "kagenti-certificates"
 """Field manager of Secrets and caBundles."""
-_MOST_STEPS: Final = 8  # of one look: a new installation takes five, three of them to publish
+_MOST_STEPS: Final = 8  # of one look: a new installation takes four, two of them to publish
 
 
 class Requests(Protocol):
@@ -52,7 +51,9 @@ class Requests(Protocol):
     async def apply(self, path: str, manifest: JSON, *, manager: str) -> bytes:
         """Returns the object after a forced server-side apply."""
 
-    async def request(self, method: str, path: str, *, body: bytes, content_type: str) -> bytes:
+    async def request(
+        self, method: str, path: str, *, params: Mapping[str, str], body: bytes, content_type: str
+    ) -> bytes:
         """Returns the body of a 2xx answer."""
 
 
@@ -178,15 +179,13 @@ class Keeper:
         return behind or any(told)
 
     async def _register(self, path: str, configuration: JSON, bundle: tuple[Certificate, ...]) -> bool:
-        """Writes the caBundle of one configuration, and then gives up owning it; returns whether it wrote."""
-        if manifest := manifest_of(configuration, bundle):
-            await self._client.apply(path, manifest, manager=MANAGER)
-            self._tell("caBundle published", path.rpartition("/")[2], f"{len(bundle)} CAs")
-        elif patch := disowning_patch(configuration, manager=MANAGER):
-            kind = "application/merge-patch+json"
-            await self._client.request("PATCH", path, body=orjson.dumps(patch), content_type=kind)
-        else:
+        """Writes the caBundle of one configuration; returns whether another stood there."""
+        patch = patch_of(configuration, bundle)
+        if patch is None:
             return False
+        body, kind = orjson.dumps(patch), "application/json-patch+json"
+        await self._client.request("PATCH", path, params={"fieldManager": MANAGER}, body=body, content_type=kind)
+        self._tell("caBundle published", path.rpartition("/")[2], f"{len(bundle)} CAs")
         return True
 
     async def _take(self, seen: _Seen, decision: Decision) -> None:

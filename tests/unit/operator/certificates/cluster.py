@@ -4,6 +4,7 @@ import base64
 import copy
 import datetime
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -42,8 +43,6 @@ def configuration(kind: str, name: str, *entries: str) -> JSON:
         "metadata": {
             "name": name,
             "uid": f"uid-of-{name}",
-            "resourceVersion": "1",
-            "managedFields": [{"manager": "helm"}],
         },
         "webhooks": [{"name": entry, "clientConfig": {"service": {"name": "kagenti-webhook"}}} for entry in entries],
     }
@@ -60,7 +59,6 @@ class Cluster:
         self.writes: list[str] = []
         self.breaks_after: int | None = None
         self.seconds = 0.0
-        self.version = 0
 
     async def get(self, path: str) -> bytes:
         """Returns an object."""
@@ -69,42 +67,42 @@ class Cluster:
         return orjson.dumps(self.objects[path])
 
     async def apply(self, path: str, manifest: JSON, *, manager: str) -> bytes:
-        """Writes what one manager owns: all data of a Secret, the caBundle of entries."""
-        if self.breaks_after is not None and len(self.writes) >= self.breaks_after:
-            raise errors.Unreachable("away")
-        found = self.objects.get(path)
-        for key in ("uid", "resourceVersion"):
-            if manifest["metadata"].get(key) != ((found or {}).get("metadata") or {}).get(key, None) and (
-                key in manifest["metadata"]
-            ):
-                raise errors.Conflict(f"{path}: {key}")
-        self.version += 1
-        if manifest["kind"] == "Secret":
-            written = copy.deepcopy(manifest)
-            written["metadata"].update(uid=f"uid-of-{path}", resourceVersion=str(self.version))
-            self.objects[path] = written
-        else:
-            assert found is not None, "a configuration must never be made by this"
-            bundles = {entry["name"]: entry["clientConfig"] for entry in manifest["webhooks"]}
-            for entry in found["webhooks"]:
-                entry["clientConfig"].update(bundles[entry["name"]])
-            fields = found["metadata"]["managedFields"]
-            found["metadata"]["managedFields"] = [field for field in fields if field["manager"] != manager]
-            found["metadata"]["managedFields"].append({"manager": manager})
-            found["metadata"]["resourceVersion"] = str(self.version)
+        """Writes all data of a Secret, over the version that the manifest names."""
+        self._answer()
+        found = ((self.objects.get(path) or {}).get("metadata")) or {}
+        named = manifest["metadata"]
+        if any(named[key] != found.get(key) for key in ("uid", "resourceVersion") if key in named):
+            raise errors.Conflict(path)
+        written = copy.deepcopy(manifest)
+        written["metadata"].update(uid=f"uid-of-{path}", resourceVersion=str(len(self.writes)))
+        self.objects[path] = written
         self.writes.append(path)
         return b""
 
-    async def request(self, method: str, path: str, *, body: bytes, content_type: str) -> bytes:
-        """Takes a merge patch of managedFields."""
-        assert (method, content_type) == ("PATCH", "application/merge-patch+json")
+    async def request(
+        self, method: str, path: str, *, params: Mapping[str, str], body: bytes, content_type: str
+    ) -> bytes:
+        """Takes a JSON patch; one whose tests fail, or for what does not exist, changes nothing."""
+        assert (method, content_type) == ("PATCH", "application/json-patch+json")
+        self._answer()
+        if path not in self.objects:
+            raise errors.NotFound(path)
+        changed = copy.deepcopy(self.objects[path])
+        for operation in orjson.loads(body):
+            *parents, last = operation["path"].strip("/").split("/")
+            node: JSON = changed
+            for key in parents:
+                node = node[int(key)] if isinstance(node, list) else node[key]
+            if operation["op"] == "test" and node[last] != operation["value"]:
+                raise errors.Unreachable(f"{path}: test of {operation['path']}")
+            node[last] = operation["value"]
+        self.objects[path] = changed
+        self.writes.append(path)
+        return b""
+
+    def _answer(self) -> None:
         if self.breaks_after is not None and len(self.writes) >= self.breaks_after:
             raise errors.Unreachable("away")
-        patch, metadata = orjson.loads(body)["metadata"], self.objects[path]["metadata"]
-        if (patch["uid"], patch["resourceVersion"]) != (metadata["uid"], metadata["resourceVersion"]):
-            raise errors.Conflict(path)
-        metadata["managedFields"] = patch["managedFields"]
-        return b""
 
     def now(self) -> datetime.datetime:
         """The clock."""

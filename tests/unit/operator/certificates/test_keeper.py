@@ -1,19 +1,20 @@
 """A keeper over years of a moved clock: nobody is ever shown a leaf that he has not been told to trust."""
 
 import contextlib
+import copy
 import dataclasses
 import datetime
 import itertools
 from collections import deque
 from typing import Any
 
+import orjson
 import pytest
 
 from kagenti import errors
-from kagenti.core.certificates import Certificate, Step, leads_to, pem_of, read
+from kagenti.core.certificates import Certificate, Step, leads_to, patch_of, pem_of, read
 from kagenti.operator.certificates import Assignment
 from kagenti.operator.certificates.issue import Pair, new_authority, new_leaf
-from kagenti.operator.certificates.keeper import MANAGER
 from tests.unit.operator.certificates.cluster import (
     BEGIN,
     INJECTOR,
@@ -47,15 +48,6 @@ async def test_a_new_installation_publishes_the_ca_before_there_is_a_leaf() -> N
     assert verifies(found.leaf, cluster.bundle(), cluster.now())
     assert cluster.bundle() == cluster.bundle(VALIDATOR) == found.anchors == (found.signing,)
     assert keeper.trusted == pem_of(found.anchors)
-
-
-async def test_nobody_owns_the_ca_bundle_in_the_end() -> None:
-    """Who owned it would keep a bare entry alive that another tool's server-side apply leaves out; alone, nobody can."""
-    cluster = Cluster()
-    cluster.objects[VALIDATOR]["metadata"]["managedFields"] = []
-    await cluster.keeper(OF_WEBHOOK).look()
-    owners = [cluster.objects[path]["metadata"]["managedFields"] for path in (INJECTOR, VALIDATOR)]
-    assert owners == [[{"manager": "helm"}], [{"manager": MANAGER}]]
 
 
 async def test_the_key_of_the_ca_is_in_the_secret_of_the_ca_alone() -> None:
@@ -330,23 +322,34 @@ async def test_a_configuration_that_is_gone_is_not_made_again() -> None:
     assert LEAF in cluster.objects
 
 
-async def test_a_configuration_that_was_made_anew_is_not_written_by_what_was_read_before() -> None:
-    """metadata.uid goes along: the API server refuses the write to another object of that name."""
+@pytest.mark.parametrize("change", ["another object", "other entries", "none"])
+async def test_what_was_read_is_what_is_written(change: str) -> None:
+    """A configuration that changed between read and write keeps what it has; the next look reads it anew."""
     cluster = Cluster()
-    manifests = []
-
-    async def apply(path: str, manifest: object, *, manager: str) -> bytes:
-        manifests.append(manifest)
-        return await Cluster.apply(cluster, path, manifest, manager=manager)
-
-    cluster.apply = apply  # type: ignore[method-assign]  # what goes out is what is asked about
     await cluster.keeper(OF_WEBHOOK).look()
-    of_admission = [manifest for manifest in manifests if "webhooks" in manifest]
-    assert [manifest["metadata"]["uid"] for manifest in of_admission] == [
-        "uid-of-kagenti-injector",
-        "uid-of-kagenti-validator",
+    read_before = copy.deepcopy(cluster.objects[INJECTOR])
+    patch = patch_of(read_before, read(new_authority("another", life=DAY, now=BEGIN).certificate))
+    if change == "another object":
+        cluster.objects[INJECTOR]["metadata"]["uid"] = "uid of another"
+    if change == "other entries":
+        cluster.objects[INJECTOR]["webhooks"].reverse()
+    if change == "none":
+        del cluster.objects[INJECTOR]
+    after = copy.deepcopy(cluster.objects.get(INJECTOR))
+    with pytest.raises(errors.ClusterError):
+        await cluster.request(
+            "PATCH", INJECTOR, params={}, body=orjson.dumps(patch), content_type="application/json-patch+json"
+        )
+    assert cluster.objects.get(INJECTOR) == after
+
+
+def test_a_patch_touches_nothing_but_our_part() -> None:
+    """Of the entries that need it."""
+    found = Cluster().objects[INJECTOR]
+    bundle = read(new_authority("one", life=DAY, now=BEGIN).certificate)
+    patch = patch_of(found, bundle)
+    assert patch is not None
+    assert [operation["path"] for operation in patch if operation["op"] != "test"] == [
+        "/webhooks/0/clientConfig/caBundle",
+        "/webhooks/1/clientConfig/caBundle",
     ]
-    assert {key for manifest in of_admission for entry in manifest["webhooks"] for key in entry} == {
-        "name",
-        "clientConfig",
-    }
