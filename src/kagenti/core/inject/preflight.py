@@ -100,15 +100,16 @@ def _newer(case: _Case) -> Iterator[Refusal]:
 def _reserved(case: _Case) -> Iterator[Refusal]:
     """Our names without our receipt are somebody's own containers: presence proves nothing."""
     known = receipt.read(case.subject) is not None
+    hint = _lost_receipt(case.subject)
     for key in ("initContainers", "containers"):
         for index, container in enumerate(case.subject.spec.get(key) or ()):
             name = container.get("name", "")
             if name in case.sidecars.reserved and (not known or key == "containers"):
-                yield _reserved_name(f"container {name!r}", f"spec.{key}[{index}].name")
+                yield _reserved_name(f"container {name!r}", f"spec.{key}[{index}].name", hint)
     for index, volume in enumerate(case.subject.spec.get("volumes") or ()):
         name = volume.get("name", "")
         if not known and name in RESERVED_VOLUMES:
-            yield _reserved_name(f"volume {name!r}", f"spec.volumes[{index}].name")
+            yield _reserved_name(f"volume {name!r}", f"spec.volumes[{index}].name", hint)
     for place, container in case.app:
         for index, mount in enumerate(container.get("volumeMounts") or ()):
             if mount.get("name") in RESERVED_VOLUMES:
@@ -124,8 +125,18 @@ _RENAME: Final = (
 _OWN: Final = "mount a volume of its own"
 
 
-def _reserved_name(what: str, field: str) -> Refusal:
-    return Refusal(RESERVED_NAME, f"{what} has a name that kagenti reserves for what it injects; {_RENAME}", field)
+def _reserved_name(what: str, field: str, hint: str = "") -> Refusal:
+    return Refusal(
+        RESERVED_NAME, f"{what} has a name that kagenti reserves for what it injects; {_RENAME}{hint}", field
+    )
+
+
+def _lost_receipt(subject: Subject) -> str:
+    """Returns what else may have happened to a pod with our label and no receipt, as a clause."""
+    if wellknown.MANAGED_LABEL not in subject.labels or wellknown.RECEIPT_ANNOTATION in subject.annotations:
+        return ""
+    others = " or ".join(neighbours.named(subject.annotations)) or "another webhook"
+    return f", or, where it is ours, have {others} keep the annotation {wellknown.RECEIPT_ANNOTATION}"
 
 
 def _consistent(case: _Case) -> Iterator[Refusal]:

@@ -129,6 +129,15 @@ def test_no_volume_of_ours_can_be_emptied() -> None:
             assert admitted(stripped, LABEL)[1] == whole, volume["name"]
 
 
+def test_who_takes_our_receipt_away_is_named_in_the_denial() -> None:
+    """Without it our own containers are anybody's: fail closed, and say what must be mended."""
+    _, after = created(plain(), (US, "vault-agent"))
+    del after["metadata"]["annotations"]["kagenti.io/injected"]
+    answer, _ = admitted(after, LABEL)
+    assert (answer.allowed, answer.reason) == (False, "ReservedName")
+    assert "have Vault Agent keep the annotation kagenti.io/injected" in answer.message
+
+
 @pytest.mark.parametrize(
     ("labels", "of_namespace", "warned"),
     [
