@@ -134,12 +134,13 @@ def test_a_namespace_goes_with_all_that_is_ours(
 ) -> None:
     """Deleted in one piece while everybody watches; and made again, it begins from nothing."""
     namespace = team()
-    for _ in range(2):
-        agent(api, namespace, "weather")
-        create(api, manifests.config(namespace))
-        statuses.until(namespace, "weather", lambda found: (found.get("pods") or {}).get("current") == 1, within=10)
-        assert api.request("DELETE", f"/api/v1/namespaces/{namespace}").ok
-        wait_until(lambda: api.get("Namespace", "", namespace).status == 404, 30, lambda: f"{namespace} is stuck")
-        marked = {"name": namespace, "labels": {"kagenti.io/enrolled": "true"}}
-        create(api, {"apiVersion": "v1", "kind": "Namespace", "metadata": marked})
+    agent(api, namespace, "weather")
+    create(api, manifests.config(namespace))
+    statuses.until(namespace, "weather", lambda found: (found.get("pods") or {}).get("current") == 1, within=10)
+    assert api.request("DELETE", f"/api/v1/namespaces/{namespace}").ok
+    wait_until(lambda: api.get("Namespace", "", namespace).status == 404, 30, lambda: f"{namespace} is stuck")
+    marked = {"name": namespace, "labels": {"kagenti.io/enrolled": "true"}}
+    create(api, {"apiVersion": "v1", "kind": "Namespace", "metadata": marked})
+    agent(api, namespace, "weather")
+    statuses.until(namespace, "weather", lambda found: (found.get("pods") or {}).get("current") == 1, within=10)
     assert processes[0].leads

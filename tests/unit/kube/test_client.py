@@ -18,7 +18,8 @@ from ruamel.yaml import YAML
 
 from kagenti import errors
 from kagenti.kube import KubeClient
-from kagenti.kube.client import as_yaml, refusal
+from kagenti.kube.answers import refusal
+from kagenti.kube.client import as_yaml
 from kagenti.kube.connection import Connection
 from tests.unit.webhook.conftest import make_authority
 
