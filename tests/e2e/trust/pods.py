@@ -254,7 +254,7 @@ RUNNING = [
     Row("change the receipt through `pods/status`", metadata("status", annotations=RECEIPT_GONE), GUARD, ("kagenti.io/injected",),
         accounts=(DEBUG,)),
     Row("change the image of `envoy-proxy`", lambda t, who: of_container(t, who, "initContainers", "envoy-proxy"),
-        GUARD, ("image of a sidecar",)),
+        GUARD, ("image of a sidecar", "components.*.image")),
     Row("change the image of the application", lambda t, who: of_container(t, who, "containers", "agent"),
         why="the application is the tenant's own"),
     Row("remove the inject label", trigger_removed, why="it triggers at creation; sidecars, receipt and policy stay"),
