@@ -135,6 +135,11 @@ def granted(documents: Iterable[JSON], account: str) -> set[Right]:
     return {right for role in roles for rule in role.get("rules") or () for right in _rights(rule)}
 
 
+def told(rights: Iterable[Right]) -> list[str]:
+    """Returns rights as people read them, in their order."""
+    return [f"{right.verb} {right.group}/{right.resource} {right.name}".rstrip() for right in sorted(rights)]
+
+
 def _rights(rule: JSON) -> Iterator[Right]:
     for verb in rule["verbs"]:
         yield from (Right("", path, verb) for path in rule.get("nonResourceURLs") or ())
@@ -144,9 +149,10 @@ def _rights(rule: JSON) -> Iterator[Right]:
 
 
 def used(found: Iterable[Request], account: str, rights: Iterable[Right]) -> set[Right]:
-    """Returns the rights among these that requests of that account of ours needed, and were answered with success."""
+    """Returns the rights among these that requests of that account of ours needed: what is not there was asked for too."""
     known = set(rights)
-    made = [each for each in found if each.user == f"{OURS}{account}" and each.code < 300]  # HTTP success
+    ours = (each for each in found if each.user == f"{OURS}{account}")
+    made = [each for each in ours if each.annotations.get("authorization.k8s.io/decision") == "allow"]
     spelled = {
         Right(each.group, f"{each.resource}/{each.subresource}" if each.subresource else each.resource, each.verb, name)
         if each.resource

@@ -9,7 +9,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from tests.e2e.audit import OURS, READS, Request, Right, granted, mutations, requests, used
+from tests.e2e.audit import OURS, READS, Request, Right, granted, mutations, requests, told, used
 from tests.e2e.certificates.stage import SECRETS
 from tests.e2e.installed import RELEASE_NAMESPACE, Options, rendered
 from tests.e2e.operator_process import RESTART
@@ -87,7 +87,7 @@ def test_no_right_is_unused(account: str, ours: list[Request]) -> None:
     streamed = {right for right in rights if right.verb == "list" and replace(right, verb="watch") in rights}
     assert set(UNUSED[account]) <= rights, "UNUSED speaks of rights that are not granted"
     left = rights - used(ours, account, rights) - streamed - set(UNUSED[account])
-    assert sorted(left) == [], "grant less, test what uses it, or say why in UNUSED"
+    assert told(left) == [], "grant less, test what uses it, or say why in UNUSED"
 
 
 def test_the_api_server_noted_what_we_changed(cluster: ControlPlane) -> None:

@@ -21,7 +21,7 @@ def pod(
 
 
 def workload(kind: str, namespace: str, name: str, *, labels: dict[str, str] | None = None, own: JSON = None) -> JSON:
-    """A Deployment, StatefulSet, DaemonSet, Job or CronJob; ``labels`` go to the pod template, ``own`` to itself."""
+    """A Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or CronJob; ``labels`` go to the pod template, ``own`` to itself."""
     template: JSON = {
         "metadata": {"labels": {"app": name, **(labels or {})}},
         "spec": {"containers": [dict(CONTAINER)]},
@@ -29,6 +29,7 @@ def workload(kind: str, namespace: str, name: str, *, labels: dict[str, str] | N
     selector = {"matchLabels": {"app": name}}
     spec: JSON = {
         "Deployment": {"replicas": 1, "selector": selector, "template": template},
+        "ReplicaSet": {"replicas": 1, "selector": selector, "template": template},
         "StatefulSet": {"replicas": 1, "serviceName": name, "selector": selector, "template": template},
         "DaemonSet": {"selector": selector, "template": template},
         "Job": {"template": template},

@@ -243,7 +243,7 @@ def granting(plural: str) -> JSON:
     }
 
 
-BUILT_IN = ["StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"]
+BUILT_IN = ["StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod"]
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
@@ -257,7 +257,7 @@ def test_every_built_in_kind_can_be_a_target(
     made = manifests.pod(namespace, "any") if kind == "Pod" else manifests.workload(kind, namespace, "any")
     create(api, made)
     statuses.until_condition(namespace, "any", "TargetResolved", ("True", "Found"))
-    if kind in ("StatefulSet", "DaemonSet", "Pod"):
+    if kind in ("StatefulSet", "DaemonSet", "ReplicaSet", "Pod"):
         statuses.until(namespace, "any", lambda found: found["pods"]["current"] >= 1, within=10)
 
 

@@ -30,6 +30,13 @@ def opted_out_by_component(tenancy: Tenancy, who: str) -> Answer:
     return answer
 
 
+def image_of_the_proxys_user(tenancy: Tenancy, who: str) -> Answer:
+    """A container that names no user."""
+    answer = tenancy.pod(who, namespace=STRICT)
+    assert injected(answer.body)
+    return answer
+
+
 def exempt_account(tenancy: Tenancy, who: str) -> Answer:
     """The service account that the platform exempts."""
     answer = tenancy.pod(who, namespace=STRICT, serviceAccountName="batch")
@@ -107,6 +114,9 @@ MANDATORY = [
     Row("run privileged there",
         lambda t, who: t.pod(who, namespace=STRICT, containers=containers(securityContext={"privileged": True})),
         INJECT, ("InterceptionNotEnforced",)),
+    Row("run an image there whose own user is the proxy's, so that its traffic is not intercepted", image_of_the_proxys_user,
+        why="an image's user is not seen at admission, and interception binds applications that cooperate: require `runAsUser` by a "
+            "policy of the cluster, and enforce egress by a NetworkPolicy"),
     Row("claim an exemption by a label", exempt_by_label, why="exemptions name owners and service accounts, never labels: no effect"),
     Row("claim an exemption by an owner reference to what does not exist", exempt_owner_claimed,
         why="the reference is checked by UID, kind and name and does not hold: no effect"),
@@ -254,7 +264,7 @@ RUNNING = [
     Row("change the receipt through `pods/status`", metadata("status", annotations=RECEIPT_GONE), GUARD, ("kagenti.io/injected",),
         accounts=(DEBUG,)),
     Row("change the image of `envoy-proxy`", lambda t, who: of_container(t, who, "initContainers", "envoy-proxy"),
-        GUARD, ("image of a sidecar",)),
+        GUARD, ("image of a sidecar", "components.*.image")),
     Row("change the image of the application", lambda t, who: of_container(t, who, "containers", "agent"),
         why="the application is the tenant's own"),
     Row("remove the inject label", trigger_removed, why="it triggers at creation; sidecars, receipt and policy stay"),

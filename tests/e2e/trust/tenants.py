@@ -35,7 +35,7 @@ LAYER = {
     "trace": {"sampling": {"rate": 0.25}},
     "policy": {
         "locked": ["trace.sampling", "identity.outbound.defaultPolicy"],
-        "identityProviders": [f"{IDP}/realms/prod", f"{PARTNER}/realms/prod"],
+        "identityProviders": [f"{IDP}/realms/prod", PARTNER],
         "namespaces": [{"names": [STRICT], "injection": "Mandatory", "exempt": [
             {"serviceAccount": "batch"}, {"apiVersion": "apps/v1", "kind": "Deployment", "name": "legacy"},
         ]}],

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.admission.manifests import workload
 from tests.e2e.api_client import ApiClient
+from tests.e2e.audit import OURS, requests
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.xds.conftest import pod_of
@@ -39,6 +40,14 @@ def expired(cluster: ControlPlane, token: str) -> str:
     return jwt.encode(old, (cluster.folder / "sa.key").read_text(), algorithm="RS256", headers={"kid": kid})
 
 
+def of_another_key(cluster: ControlPlane, token: str) -> str:
+    """Returns that token under the name of a key that the cluster does not publish: only the API server can tell."""
+    claims = jwt.decode(token, options={"verify_signature": False})
+    return jwt.encode(
+        claims, (cluster.folder / "sa.key").read_text(), algorithm="RS256", headers={"kid": "unpublished"}
+    )
+
+
 def forged(token: str) -> str:
     """Returns that token with a signature that is not its own."""
     head, _, signature = token.rpartition(".")
@@ -66,6 +75,7 @@ async def test_a_token_opens_its_own_pods_snapshot_and_no_other(
         (lambda plane, pod: token_of(plane, pod, audience="somebody-else"), "not for audience"),
         (lambda plane, pod: expired(plane, token_of(plane, pod)), "expired"),
         (lambda plane, pod: forged(token_of(plane, pod)), "signature does not hold"),
+        (lambda plane, pod: of_another_key(plane, token_of(plane, pod)), "the API server does not accept the token"),
         (
             lambda plane, pod: plane.kubectl(
                 "create", "token", "weather", "-n", pod["metadata"]["namespace"], "--audience=kagenti-xds"
@@ -73,7 +83,7 @@ async def test_a_token_opens_its_own_pods_snapshot_and_no_other(
             "not bound to a pod",
         ),
     ],
-    ids=["none", "another audience", "expired", "forged", "of an account alone"],
+    ids=["none", "another audience", "expired", "forged", "of another key", "of an account alone"],
 )
 async def test_what_is_no_token_of_the_pod_is_refused(
     bearer: Callable[[ControlPlane, JSON], str], message: str, pods: dict[str, JSON], xds: Xds, cluster: ControlPlane
@@ -99,3 +109,19 @@ async def test_a_deleted_pods_token_opens_nothing(
                 await client.until(lambda: client.status is not None or client.resources > 0, 20)
                 told = client.status[1] if client.status else ""
     assert "does not exist" in await refusal(xds, token, node=node_id(pod))
+
+
+def test_the_owner_of_a_jobs_pod_is_asked_for_once(
+    xds: Xds, api: ApiClient, cluster: ControlPlane, namespace: str
+) -> None:
+    """Under the server's own account: whose workload it is, the Job's own reference says."""
+    account = f"{OURS}kagenti-xds"
+    manifest = workload("Job", namespace, "batch", labels={"kagenti.io/inject": "enabled"})
+    assert api.create(manifest).ok
+
+    def asked() -> list[tuple[str, str, int]]:
+        found = requests(cluster.audit_log, user=account, namespace=namespace)
+        return [(each.verb, each.name, each.code) for each in found if each.resource == "jobs"]
+
+    wait_until(asked, 20, lambda: "the Job is not asked for")
+    assert asked() == [("get", "batch", 200)]
