@@ -68,15 +68,22 @@ def parse(text: str) -> Receipt:
     layout = content.get("layout")
     if not isinstance(layout, int) or isinstance(layout, bool):
         raise _unreadable("layout")
-    kept = {key: value for key, value in content.items() if key not in _CIRCUMSTANCES}
     return Receipt(
         layout=layout,
         restart=_restart(content.get("settings")),
         port_mapping=_mapping(content.get("portMapping") or {}),
         bypasses=_bypasses(content.get("probeBypasses") or []),
         containers=_names(content.get("containers") or []),
-        digest=settings.digest(kept),
+        digest=_digest(content),
     )
+
+
+def _digest(content: Mapping[str, JSON]) -> str:
+    """Returns the content hash; what can be read can not always be written (numbers of 65 bits, a thousand brackets)."""
+    try:
+        return settings.digest({key: value for key, value in content.items() if key not in _CIRCUMSTANCES})
+    except (TypeError, RecursionError) as error:
+        raise _unreadable("a value") from error
 
 
 def refused_urls(pod: ResolvedSettings, today: ResolvedSettings, *, providers: Sequence[str]) -> tuple[Finding, ...]:

@@ -56,13 +56,14 @@ NOTHING_ADDED: Final = Added()
 
 
 def read(subject: Subject) -> Mapping[str, JSON] | None:
-    """Returns the pod's receipt: None without one, empty when it cannot be read."""
+    """Returns the pod's receipt: None without one, empty when it cannot be read, or not be written again."""
     text = subject.annotations.get(wellknown.RECEIPT_ANNOTATION)
     if text is None:
         return None
     try:
         found = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        orjson.dumps(found)  # numbers of 65 bits and a thousand brackets can be read, and end whoever compares them
+    except (orjson.JSONDecodeError, TypeError):
         return {}
     return found if isinstance(found, Mapping) else {}
 

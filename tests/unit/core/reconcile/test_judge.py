@@ -130,6 +130,12 @@ def receipt(raw: JSON, **changes: JSON) -> None:
     annotations[RECEIPT] = orjson.dumps(content, option=orjson.OPT_SORT_KEYS).decode()
 
 
+def appended(raw: JSON, member: str) -> None:
+    """Gives the receipt one more member."""
+    annotations = raw["metadata"]["annotations"]
+    annotations[RECEIPT] = f"{annotations[RECEIPT][:-1]}, {member}}}"
+
+
 def no_envoy(raw: JSON) -> None:
     """Takes a sidecar away."""
     raw["spec"]["initContainers"].remove(sidecar(raw, "envoy-proxy"))
@@ -140,6 +146,8 @@ TAMPERED: list[tuple[str, Callable[[JSON], None]]] = [
     ("another command", lambda raw: sidecar(raw, "proxy-init").update(command=["true"])),
     ("a file rewritten", lambda raw: raw["metadata"]["annotations"].update({"config.kagenti.io/envoy.yaml": "{}"})),
     ("a sidecar gone", no_envoy),
+    ("a number that no receipt has", lambda raw: appended(raw, '"odd": 18446744073709551616')),
+    ("a thousand brackets", lambda raw: appended(raw, '"odd": ' + "[" * 900 + "1.0" + "]" * 900)),
     ("the receipt is no JSON", lambda raw: raw["metadata"]["annotations"].update({RECEIPT: "yes"})),
     ("a receipt with other settings", lambda raw: receipt(raw, settings={"identity.spiffe.trustDomain": "evil"})),
     ("our volume is another", lambda raw: raw["spec"]["volumes"][-1].update(emptyDir={})),
