@@ -79,7 +79,7 @@ def parse(text: str) -> Receipt:
 
 
 def _digest(content: Mapping[str, JSON]) -> str:
-    """Returns the content hash; what can be read can not always be written (numbers of 65 bits, a thousand brackets)."""
+    """Returns the content hash; what can be read can not always be written (a thousand brackets)."""
     try:
         return settings.digest({key: value for key, value in content.items() if key not in _CIRCUMSTANCES})
     except (TypeError, RecursionError) as error:

@@ -56,7 +56,6 @@ def test_everything_else_does(part: JSON) -> None:
     [
         "", "[]", "null", "{}", "{'a'}", '{"layout": true, "settings": {}}', '{"layout": "1", "settings": {}}',
         '{"layout": 1}', '{"layout": 1, "settings": []}',
-        '{"layout": 1, "settings": {}, "x": 18446744073709551616}',
         '{"layout": 1, "settings": {}, "x": ' + "[" * 900 + "1" + "]" * 900 + "}",
         *(
             json.dumps(RECEIPT | part)

@@ -62,7 +62,7 @@ def read(subject: Subject) -> Mapping[str, JSON] | None:
         return None
     try:
         found = orjson.loads(text)
-        orjson.dumps(found)  # numbers of 65 bits and a thousand brackets can be read, and end whoever compares them
+        orjson.dumps(found)  # a thousand brackets can be read, and end whoever compares them
     except (orjson.JSONDecodeError, TypeError):
         return {}
     return found if isinstance(found, Mapping) else {}

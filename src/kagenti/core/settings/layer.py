@@ -55,9 +55,13 @@ def leaves(spec: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
             yield field.path, whole(node)
 
 
+_BEYOND: Final = 2.0**63
+"""From here on numbers are no integers to whoever writes JSON (orjson, Go's int64)."""
+
+
 def whole(value: JSON) -> JSON:
     """Returns JSON with 8080 for 8080.0: one number, which the API server stores in the short form."""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < _BEYOND:
         return int(value)
     if isinstance(value, Mapping):
         return {key: whole(item) for key, item in value.items()}
