@@ -15,12 +15,14 @@ from typing import Any, Final, Literal, get_args
 
 import orjson
 
+from kagenti import errors
 from kagenti.core import inject, settings
 from kagenti.core.admission.evaluate import Context, Evaluation, evaluate, locked_paths
 from kagenti.core.inject import receipt as receipts
 from kagenti.core.inject.patch import pointer
 from kagenti.core.inject.refusal import FOREIGN_INTERCEPTOR, INTERCEPTION_NOT_ENFORCED, RESERVED_NAME
 from kagenti.core.layers import Sources
+from kagenti.core.receipts import parse
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.settings.pod import for_pod
 from kagenti.core.trigger import Coverage, OwnerProof, Trigger, reasons
@@ -152,6 +154,8 @@ def _with_receipt(case: _Case, *, sound: bool) -> Judged:
     made = case.made
     if made.injection is not None and not _telling(case, made.patch):
         return _judged(made, "current")
+    if not sound and not _ours(case):
+        return _judged(made, "tampered", message="its receipt is not one of ours")
     difference = "" if sound else _tampered(case)
     if difference:
         return _judged(made, "tampered", message=f"{difference} is not as its receipt says")
@@ -201,6 +205,15 @@ def _certificates_alone(case: _Case, operation: JSON) -> bool:
 def _restart(text: bytes) -> Mapping[str, JSON]:
     found: Mapping[str, JSON] = orjson.loads(text)
     return found
+
+
+def _ours(case: _Case) -> bool:
+    """Whether the receipt has the form of one, and if this version wrote it, settings that it can have written."""
+    try:
+        parse(case.subject.annotations.get(wellknown.RECEIPT_ANNOTATION, ""))
+    except errors.ManifestError:
+        return False
+    return not case.same_version or settings.well_formed(case.restart)
 
 
 def _tampered(case: _Case) -> str:

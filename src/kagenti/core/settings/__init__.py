@@ -3,7 +3,7 @@
 from kagenti.core.settings.consistency import covers_path, inside
 from kagenti.core.settings.identity import WorkloadValues, per_pod, values_for
 from kagenti.core.settings.identity_provider import CONFIG_INVALID
-from kagenti.core.settings.layer import BUILT_IN_LAYER, parse_layer
+from kagenti.core.settings.layer import BUILT_IN_LAYER, parse_layer, well_formed
 from kagenti.core.settings.merge import LOCK_VIOLATION, UNAUTHORISED
 from kagenti.core.settings.model import (
     Exemption,
@@ -52,4 +52,5 @@ __all__ = [
     "short",
     "under",
     "values_for",
+    "well_formed",
 ]
