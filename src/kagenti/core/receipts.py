@@ -35,6 +35,7 @@ _CIRCUMSTANCES: Final = ("liveRevision", "injectedAt", "trigger")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _LAST_PORT: Final = 65535
 _MOST_BYPASSES: Final = 256
+_MOST_MAPPED: Final = 16  # a route for each, of every bypass; our webhook writes one
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ def _restart(value: JSON) -> Mapping[str, JSON]:
 
 
 def _mapping(value: JSON) -> Mapping[int, int]:
-    if not isinstance(value, dict) or not all(_PORT.fullmatch(port) for port in value):
+    if not isinstance(value, dict) or len(value) > _MOST_MAPPED or not all(map(_PORT.fullmatch, value)):
         raise _unreadable("portMapping")
     return {_port(int(port), "portMapping"): _port(target, "portMapping") for port, target in value.items()}
 

@@ -62,6 +62,7 @@ def test_everything_else_does(part: JSON) -> None:
             for part in (
                 {"portMapping": {"8080": 0}}, {"portMapping": {"-1": 80}}, {"portMapping": {"8080": True}},
                 {"portMapping": [8080]}, {"portMapping": {"8080": 70000}}, {"portMapping": {"99999": 80}},
+                {"portMapping": {str(port): 80 for port in range(1, 18)}},
                 {"probeBypasses": {"/x": 80}}, {"probeBypasses": ["/x"]}, {"probeBypasses": [{"path": 1, "port": 80}]},
                 {"probeBypasses": [{"path": "/x"}]}, {"probeBypasses": [{"path": "/x", "port": 80}] * 257},
                 {"containers": "envoy-proxy"}, {"containers": [1]},
