@@ -19,6 +19,8 @@ from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 
 JSON = Any  # a receipt as it stands in the annotation
 
+MOST_RECEIPT: Final = 32 * 1024
+"""Bytes of a receipt (spec 04): none of ours is longer, and what is built from one is bounded with it."""
 PROVIDER_NOT_ALLOWED: Final = "ProviderNotAllowed"
 
 _KEYCLOAK_URL: Final = "identity.clientRegistration.keycloak.url"
@@ -60,6 +62,8 @@ def parse(text: str) -> Receipt:
     Raises:
         ManifestError: It is no receipt of ours; the message quotes nothing of it.
     """
+    if len(text.encode()) > MOST_RECEIPT:
+        raise _unreadable("its length")
     try:
         content = orjson.loads(text)
     except orjson.JSONDecodeError as error:

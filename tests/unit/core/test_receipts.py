@@ -55,7 +55,7 @@ def test_everything_else_does(part: JSON) -> None:
     "text",
     [
         "", "[]", "null", "{}", "{'a'}", '{"layout": true, "settings": {}}', '{"layout": "1", "settings": {}}',
-        '{"layout": 1}', '{"layout": 1, "settings": []}',
+        json.dumps(RECEIPT | {"odd": "x" * 32768}), '{"layout": 1}', '{"layout": 1, "settings": []}',
         '{"layout": 1, "settings": {}, "x": ' + "[" * 900 + "1" + "]" * 900 + "}",
         *(
             json.dumps(RECEIPT | part)

@@ -13,8 +13,6 @@ from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a receipt as it stands in the annotation
 
-MOST_RECEIPT: Final = 32 * 1024
-"""Bytes of a receipt (spec 04)."""
 MOST_FILES: Final = 64 * 1024
 """Bytes of all config.kagenti.io/* annotations together (spec 04)."""
 
