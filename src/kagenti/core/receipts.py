@@ -19,6 +19,8 @@ from kagenti_api.v1alpha1.fields import LAYERED_FIELDS
 
 JSON = Any  # a receipt as it stands in the annotation
 
+MOST_RECEIPT: Final = 32 * 1024
+"""Bytes of a receipt (spec 04): none of ours is longer, and what is built from one is bounded with it."""
 PROVIDER_NOT_ALLOWED: Final = "ProviderNotAllowed"
 
 _KEYCLOAK_URL: Final = "identity.clientRegistration.keycloak.url"
@@ -35,6 +37,7 @@ _CIRCUMSTANCES: Final = ("liveRevision", "injectedAt", "trigger")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _LAST_PORT: Final = 65535
 _MOST_BYPASSES: Final = 256
+_MOST_MAPPED: Final = 16  # a route for each, of every bypass; our webhook writes one
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ def parse(text: str) -> Receipt:
     Raises:
         ManifestError: It is no receipt of ours; the message quotes nothing of it.
     """
+    if len(text.encode()) > MOST_RECEIPT:
+        raise _unreadable("its length")
     try:
         content = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -68,15 +73,22 @@ def parse(text: str) -> Receipt:
     layout = content.get("layout")
     if not isinstance(layout, int) or isinstance(layout, bool):
         raise _unreadable("layout")
-    kept = {key: value for key, value in content.items() if key not in _CIRCUMSTANCES}
     return Receipt(
         layout=layout,
         restart=_restart(content.get("settings")),
         port_mapping=_mapping(content.get("portMapping") or {}),
         bypasses=_bypasses(content.get("probeBypasses") or []),
         containers=_names(content.get("containers") or []),
-        digest=settings.digest(kept),
+        digest=_digest(content),
     )
+
+
+def _digest(content: Mapping[str, JSON]) -> str:
+    """Returns the content hash; what can be read can not always be written (a thousand brackets)."""
+    try:
+        return settings.digest({key: value for key, value in content.items() if key not in _CIRCUMSTANCES})
+    except (TypeError, RecursionError) as error:
+        raise _unreadable("a value") from error
 
 
 def refused_urls(pod: ResolvedSettings, today: ResolvedSettings, *, providers: Sequence[str]) -> tuple[Finding, ...]:
@@ -146,7 +158,7 @@ def _restart(value: JSON) -> Mapping[str, JSON]:
 
 
 def _mapping(value: JSON) -> Mapping[int, int]:
-    if not isinstance(value, dict) or not all(_PORT.fullmatch(port) for port in value):
+    if not isinstance(value, dict) or len(value) > _MOST_MAPPED or not all(map(_PORT.fullmatch, value)):
         raise _unreadable("portMapping")
     return {_port(int(port), "portMapping"): _port(target, "portMapping") for port, target in value.items()}
 

@@ -155,15 +155,8 @@ class Publisher:
         stored = self._catalogue.stores[target.kind].get(target.namespace, target.name)
         if stored is None:
             return
-        figures = self._reporter.figures(stored)
-        if figures.counts.on_the_way and self._may_pass(target):
-            return
         try:
-            async with self._slots:
-                if self._leaving:
-                    return
-                status = await self._write_entry(target, stored, figures)
-                await self._write_condition(target, stored, figures, status)
+            await self._bring_up_to_date(target, stored)
         except errors.NotFound:
             self.writes["gone"] += 1
         except errors.ClusterError as error:
@@ -171,8 +164,17 @@ class Publisher:
         except Exception:  # one object must not end the process: it is ours to mend, and said
             self.writes["defect"] += 1
             self._logger.exception("status cannot be made", extra={"fields": {"object": str(target)}})
-        else:
-            self._failing = False
+
+    async def _bring_up_to_date(self, target: Target, stored: StoredObject) -> None:
+        figures = self._reporter.figures(stored)
+        if figures.counts.on_the_way and self._may_pass(target):
+            return
+        async with self._slots:
+            if self._leaving:
+                return
+            status = await self._write_entry(target, stored, figures)
+            await self._write_condition(target, stored, figures, status)
+        self._failing = False
 
     def _may_pass(self, target: Target) -> bool:
         """Whether something that may be over in a moment is still young; it is then looked at when it no longer is."""

@@ -55,12 +55,14 @@ def test_everything_else_does(part: JSON) -> None:
     "text",
     [
         "", "[]", "null", "{}", "{'a'}", '{"layout": true, "settings": {}}', '{"layout": "1", "settings": {}}',
-        '{"layout": 1}', '{"layout": 1, "settings": []}',
+        json.dumps(RECEIPT | {"odd": "x" * 32768}), '{"layout": 1}', '{"layout": 1, "settings": []}',
+        '{"layout": 1, "settings": {}, "x": ' + "[" * 900 + "1" + "]" * 900 + "}",
         *(
             json.dumps(RECEIPT | part)
             for part in (
                 {"portMapping": {"8080": 0}}, {"portMapping": {"-1": 80}}, {"portMapping": {"8080": True}},
                 {"portMapping": [8080]}, {"portMapping": {"8080": 70000}}, {"portMapping": {"99999": 80}},
+                {"portMapping": {str(port): 80 for port in range(1, 18)}},
                 {"probeBypasses": {"/x": 80}}, {"probeBypasses": ["/x"]}, {"probeBypasses": [{"path": 1, "port": 80}]},
                 {"probeBypasses": [{"path": "/x"}]}, {"probeBypasses": [{"path": "/x", "port": 80}] * 257},
                 {"containers": "envoy-proxy"}, {"containers": [1]},

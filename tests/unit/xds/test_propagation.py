@@ -13,9 +13,9 @@ from kagenti import errors
 from kagenti.core.ads import ROUTE, Rejection, StreamState, TypeState
 from kagenti.core.propagation import Counts
 from kagenti.core.store import Apply, Delete
-from kagenti.kube import StoredPod
+from kagenti.kube import StoredObject, StoredPod
 from kagenti.xds.census import Census
-from kagenti.xds.figures import Reporter, Target
+from kagenti.xds.figures import Figures, Reporter, Target
 from kagenti.xds.identity import PodIdentity
 from kagenti.xds.propagation import INTERVAL, PATIENCE, SETTLE, Publisher
 from kagenti.xds.session import Connection, Node
@@ -392,6 +392,24 @@ class TestWrites:
             await desk.proxies.acked()
             await desk.quiet()
             assert desk.publisher.writes["defect"] == 1
+            assert desk.statuses.condition(config) == ("True", "Propagated")
+
+    async def test_so_is_one_in_adding_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever is odd about one object must not end the process."""
+        async with _desk() as desk:
+            config = desk.statuses.create("AgentRuntimeConfig", namespace="team1")
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            figures = desk.reporter.figures
+
+            def odd(stored: StoredObject) -> Figures:
+                if stored.kind == runtime.kind:
+                    raise RuntimeError("boom")
+                return figures(stored)
+
+            monkeypatch.setattr(desk.reporter, "figures", odd)
+            await desk.proxies.acked()
+            await desk.quiet()
+            assert desk.publisher.writes["defect"] >= 1
             assert desk.statuses.condition(config) == ("True", "Propagated")
 
     async def test_an_object_that_is_gone_is_no_failure(self) -> None:

@@ -256,6 +256,17 @@ class TestKept:
             other = await bench.stream(pod("b", name="b"))
             await other.given()
 
+    @pytest.mark.parametrize(
+        ("odd", "said"), [("18446744073709551616", ""), ("[" * 900 + "]" * 900, "a value has another form")]
+    )
+    async def test_a_receipt_that_is_made_odd_under_an_open_stream(self, odd: str, said: str) -> None:
+        """Whoever may annotate a pod must not end the process: the annotation comes by the watch that feeds it."""
+        async with running() as bench:
+            stream = await bench.stream(pod())
+            await stream.given()
+            bench.pods.store.apply(Apply(pod(receipt=f'{RECEIPT[:-1]}, "odd": {odd}}}')))
+            await eventually(lambda: said in bench.snapshots.desired("pod-1")[1])
+
     async def test_unlisted_providers_of_a_receipt(self) -> None:
         """The cluster's list is asked again, and its keys are not fetched."""
         async with running() as bench:

@@ -14,8 +14,9 @@ import msgspec
 
 from kagenti.core.inject import compare, receipt
 from kagenti.core.inject.patch import Operation, Patch
-from kagenti.core.inject.receipt import MOST_FILES, MOST_RECEIPT, Added, Stamp
+from kagenti.core.inject.receipt import MOST_FILES, Added, Stamp
 from kagenti.core.inject.refusal import TOO_LARGE, Refusal
+from kagenti.core.receipts import MOST_RECEIPT
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.sidecars import Sidecars
 from kagenti.core.workload import Subject

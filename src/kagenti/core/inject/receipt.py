@@ -14,8 +14,6 @@ from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a receipt as it stands in the annotation
 
-MOST_RECEIPT: Final = 32 * 1024
-"""Bytes of a receipt (spec 04)."""
 MOST_FILES: Final = 64 * 1024
 """Bytes of all config.kagenti.io/* annotations together (spec 04)."""
 
@@ -57,13 +55,14 @@ NOTHING_ADDED: Final = Added()
 
 
 def read(subject: Subject) -> Mapping[str, JSON] | None:
-    """Returns the pod's receipt: None without one, empty when it cannot be read."""
+    """Returns the pod's receipt: None without one, empty when it cannot be read, or not be written again."""
     text = subject.annotations.get(wellknown.RECEIPT_ANNOTATION)
     if text is None:
         return None
     try:
         found = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        orjson.dumps(found)  # a thousand brackets can be read, and end whoever compares them
+    except (orjson.JSONDecodeError, TypeError):
         return {}
     return found if isinstance(found, Mapping) else {}
 

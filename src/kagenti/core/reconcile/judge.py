@@ -15,7 +15,7 @@ from kagenti.core.inject import receipt as receipts
 from kagenti.core.inject.patch import pointer
 from kagenti.core.inject.refusal import FOREIGN_INTERCEPTOR, INTERCEPTION_NOT_ENFORCED, RESERVED_NAME
 from kagenti.core.layers import Sources
-from kagenti.core.reconcile.recorded import Case, certificates_alone, tampered, telling
+from kagenti.core.reconcile.recorded import Case, certificates_alone, is_ours, tampered, telling
 from kagenti.core.reconcile.staleness import certificates, differing
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.trigger import Coverage, Decision, OwnerProof, Trigger, reasons
@@ -150,6 +150,8 @@ def _with_receipt(case: Case, *, sound: bool) -> Judged:
     made = case.made
     if made.injection is not None and not telling(case, made.patch):
         return _judged(made, "current")
+    if not sound and not is_ours(case):
+        return _judged(made, "tampered", message="its receipt is not one of ours")
     difference = "" if sound else tampered(case)
     if difference:
         return _judged(made, "tampered", message=f"{difference} is not as its receipt says{_suspects(case.subject)}")

@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import orjson
 
+from kagenti import errors
 from kagenti.core import inject, settings
 from kagenti.core.admission.evaluate import Context, Evaluation, locked_paths
 from kagenti.core.inject import receipt as receipts
 from kagenti.core.inject.patch import pointer
 from kagenti.core.layers import Sources
+from kagenti.core.receipts import parse
 from kagenti.core.reconcile.staleness import same_but_certificates
 from kagenti.core.settings.model import ResolvedSettings
 from kagenti.core.settings.pod import for_pod
@@ -76,6 +78,15 @@ def certificates_alone(case: Case, operation: JSON) -> bool:
         return False
     found = case.subject.annotations.get(wellknown.ENVOY_CONFIG_ANNOTATION, "")
     return same_but_certificates(operation["value"], found)
+
+
+def is_ours(case: Case) -> bool:
+    """Whether the receipt has the form of one, and if this version wrote it, settings that it can have written."""
+    try:
+        parse(case.subject.annotations.get(wellknown.RECEIPT_ANNOTATION, ""))
+    except errors.ManifestError:
+        return False
+    return not case.same_version or settings.well_formed(case.restart)
 
 
 def tampered(case: Case) -> str:

@@ -4,7 +4,7 @@ from kagenti.core.settings.consistency import covers_path, inside
 from kagenti.core.settings.difference import Change, changes
 from kagenti.core.settings.identity import WorkloadValues, per_pod, values_for
 from kagenti.core.settings.identity_provider import CONFIG_INVALID
-from kagenti.core.settings.layer import BUILT_IN_LAYER, parse_layer
+from kagenti.core.settings.layer import BUILT_IN_LAYER, parse_layer, well_formed
 from kagenti.core.settings.merge import LOCK_VIOLATION, UNAUTHORISED
 from kagenti.core.settings.model import (
     Exemption,
@@ -55,4 +55,5 @@ __all__ = [
     "short",
     "under",
     "values_for",
+    "well_formed",
 ]

@@ -55,9 +55,31 @@ def leaves(spec: Mapping[str, JSON]) -> Iterator[tuple[str, JSON]]:
             yield field.path, whole(node)
 
 
+def well_formed(values: Mapping[str, JSON]) -> bool:
+    """Whether settings by path, as a receipt records them, have forms that a layer may give them."""
+    spec: dict[str, JSON] = {}
+    for path, value in values.items():
+        if value is None or path not in LAYERED_FIELDS:
+            continue
+        *parents, last = LAYERED_FIELDS[path].keys
+        node = spec
+        for key in parents:
+            node = node.setdefault(key, {})
+        node[last] = value
+    try:
+        RuntimeSettings.model_validate(spec)
+    except ValidationError:
+        return False
+    return True
+
+
+_BEYOND: Final = 2.0**63
+"""From here on numbers are no integers to whoever writes JSON (orjson, Go's int64)."""
+
+
 def whole(value: JSON) -> JSON:
     """Returns JSON with 8080 for 8080.0: one number, which the API server stores in the short form."""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < _BEYOND:
         return int(value)
     if isinstance(value, Mapping):
         return {key: whole(item) for key, item in value.items()}

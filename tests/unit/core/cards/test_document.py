@@ -99,3 +99,8 @@ def test_bytes_never_end_the_process(body: bytes) -> None:
     """A card or a refusal."""
     with contextlib.suppress(Refused):
         assert isinstance(cards.read(body).document, dict)
+
+
+def test_a_number_beyond_integers_is_a_cards_own_business() -> None:
+    """It is kept as the API server would keep it."""
+    assert cards.read(b'{"name": "a", "n": 18446744073709551616}').document["n"] == 2.0**64

@@ -145,6 +145,18 @@ def receipt(raw: JSON, **changes: JSON) -> None:
     annotations[RECEIPT] = orjson.dumps(content, option=orjson.OPT_SORT_KEYS).decode()
 
 
+def setting(raw: JSON, path: str, value: JSON) -> None:
+    """Gives the receipt another value of a setting."""
+    recorded = orjson.loads(raw["metadata"]["annotations"][RECEIPT])["settings"]
+    receipt(raw, settings={**recorded, path: value})
+
+
+def appended(raw: JSON, member: str) -> None:
+    """Gives the receipt one more member."""
+    annotations = raw["metadata"]["annotations"]
+    annotations[RECEIPT] = f"{annotations[RECEIPT][:-1]}, {member}}}"
+
+
 def no_envoy(raw: JSON) -> None:
     """Takes a sidecar away."""
     raw["spec"]["initContainers"].remove(sidecar(raw, "envoy-proxy"))
@@ -155,6 +167,11 @@ TAMPERED: list[tuple[str, Callable[[JSON], None]]] = [
     ("another command", lambda raw: sidecar(raw, "proxy-init").update(command=["true"])),
     ("a file rewritten", lambda raw: raw["metadata"]["annotations"].update({"config.kagenti.io/envoy.yaml": "{}"})),
     ("a sidecar gone", no_envoy),
+    ("a number that no receipt has", lambda raw: appended(raw, '"odd": 18446744073709551616')),
+    ("a thousand brackets", lambda raw: appended(raw, '"odd": ' + "[" * 900 + "1.0" + "]" * 900)),
+    ("containers of another form", lambda raw: receipt(raw, containers=1)),
+    ("a setting of another form", lambda raw: setting(raw, "identity.inbound.port", "x")),
+    ("settings of another form", lambda raw: setting(raw, "trace.exporters", {"8080": [None]})),
     ("the receipt is no JSON", lambda raw: raw["metadata"]["annotations"].update({RECEIPT: "yes"})),
     ("a receipt with other settings", lambda raw: receipt(raw, settings={"identity.spiffe.trustDomain": "evil"})),
     ("our volume is another", lambda raw: raw["spec"]["volumes"][-1].update(emptyDir={})),

@@ -2,11 +2,13 @@
 
 import gc
 import tracemalloc
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+import orjson
 import pytest
 
-from kagenti.core.settings import NamespacePolicy, Resolver, resolve
+from kagenti.core.settings import NamespacePolicy, Resolver, resolve, well_formed
 from tests.unit.core.settings.given import RULES, cluster, rule, workload
 
 OFF: Final = {"target": {"audience": "a"}, "upstream": {"tls": "Off"}}
@@ -86,3 +88,15 @@ def test_a_result_keeps_no_more_memory_than_it_has_content() -> None:
     finally:
         tracemalloc.stop()
     assert len(kept) < held < 3 * len(kept)
+
+
+@pytest.mark.parametrize(
+    "layer", [{}, {RULES: [rule("a.example", target={"audience": "a"})]}], ids=["built-in", "rules"]
+)
+def test_what_is_resolved_is_well_formed_and_other_forms_are_not(layer: Mapping[str, Any]) -> None:
+    """What a receipt records can be told from what somebody wrote over it."""
+    recorded = orjson.loads(resolve(cluster(layer), None, None).restart_json)
+    assert well_formed(recorded)
+    assert well_formed({**recorded, "setting.of.another.version": 1})
+    for path, value in (("identity.inbound.port", "x"), ("trace.exporters", 7), ("components.envoyProxy.enabled", [])):
+        assert not well_formed({**recorded, path: value})

@@ -52,3 +52,9 @@ def test_equal_content_is_equal_bytes(one: JSON, other: JSON) -> None:
 def test_different_content_is_not() -> None:
     """A text is not a number."""
     assert len({canonical(value) for value in ("1.0", 1.0, "1", [1], {"1": 1}, 0.1, True)}) == 7
+
+
+@pytest.mark.parametrize("text", ["18446744073709551616", "-1e30", "9223372036854775808.0", "1e18"])
+def test_numbers_of_any_size_have_a_form(text: str) -> None:
+    """What comes from agents and annotations may hold any; a whole one is not made an integer that nobody can write."""
+    assert canonical(orjson.loads(f'{{"n":{text},"m":1.0}}')).startswith(b'{"m":1,')
