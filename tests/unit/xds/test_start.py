@@ -26,6 +26,8 @@ from tests.unit.xds.waiting import eventually
 from tests.unit.xds.wired import AUTHORITY, TARGET, live_token, plane, pod
 from tests.xds_client import Client
 
+pytestmark = pytest.mark.usefixtures("collector")
+
 JSON = Any  # API objects
 
 
