@@ -5,11 +5,13 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 ARGS   ?=
 MODE   ?= both
+# One process per core; the plugin that makes kind clusters costs each of them an import for nothing.
+QUICK  := -n auto -p no:pytest-kind
 export PYTHONDONTWRITEBYTECODE :=  # set on some machines, it makes Python compile and pytest rewrite everything at each start
 BENCH  ?= admission xds triggers
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test unit e2e check crds bench plane programs binaries lock wheel clean
+.PHONY: help install demo test unit component e2e check crds bench plane programs binaries lock wheel clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## */\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,13 +31,17 @@ demo: install programs  ## show the main job on a real API server; ARGS=--once e
 	@$(PY) -m scripts.demo --mode $(MODE) $(ARGS)
 
 unit: install           ## unit tests only, one process per core
-	@$(PY) -m pytest -n auto tests/unit $(ARGS)
+	@$(PY) -m pytest $(QUICK) tests/unit $(ARGS)
+
+component: install      ## tests that start a program, a real Envoy on what we render or a process of ours
+	@$(PY) -m pytest $(QUICK) tests/component $(ARGS)
 
 e2e: install binaries   ## end-to-end tests on a real control plane
 	@$(PY) -m pytest tests/e2e $(ARGS)
 
-test: install binaries  ## the whole suite: unit, then e2e
-	@$(PY) -m pytest tests/unit tests/e2e $(ARGS)
+test: install binaries  ## the whole suite, unit and component and then e2e; a part that fails ends it
+	@$(PY) -m pytest $(QUICK) tests/unit tests/component $(ARGS)
+	@$(PY) -m pytest tests/e2e $(ARGS)
 
 check: install          ## lint, format, types, import contracts, drift of generated files, the wheel in an empty venv
 	@$(PY) scripts/check.py

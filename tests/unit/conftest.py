@@ -10,6 +10,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+# As the command line does: imports and tests make objects that live on, and the default looks at them again and again.
+gc.set_threshold(100_000, 50, 100)
+
 # No deadline for a single example: on a shared machine it would measure the neighbours.
 settings.register_profile("quick", max_examples=10, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
@@ -23,7 +26,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_finish() -> None:
     """Takes what is loaded out of the collector's sight: a process under test that collects walks its own objects only."""
-    gc.collect()
     gc.freeze()
 
 

@@ -13,13 +13,14 @@ from kagenti.core.envoy import Proxy, bootstrap, exchange_script, layout, resour
 from kagenti.core.jwks import NO_KEYS
 from kagenti.xds.fetch import JwksClient
 from kagenti.xds.keys import Keyring
+from tests.component.envoy import binary
+from tests.component.envoy.app import App
+from tests.component.envoy.conftest import Stage
+from tests.component.envoy.loopback import Loopback
+from tests.component.envoy.peers import Dns, Echo, certificates
 from tests.e2e.keycloak.providers import Provider
 from tests.e2e.plane.waiting import wait_until
-from tests.unit.core.envoy import binary, proxies
-from tests.unit.core.envoy.app import App
-from tests.unit.core.envoy.conftest import Stage
-from tests.unit.core.envoy.loopback import Loopback
-from tests.unit.core.envoy.peers import Dns, Echo, certificates
+from tests.unit.core.envoy import proxies
 
 JSON = Any  # settings, a part of Envoy's configuration
 

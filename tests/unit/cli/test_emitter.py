@@ -27,11 +27,12 @@ def written(content: JSON, emitter: type[RoundTripEmitter], *, width: int) -> st
 
 
 def same(text: str, width: int) -> bool:
-    """Whether both write a text alike: alone, as key and value, in braces, and in the quotes that its author chose."""
-    quoted = [DoubleQuotedScalarString(text), SingleQuotedScalarString(text)]
+    """Whether both write a text alike: alone, as key and value, and in the quotes that its author chose."""
+    double, single = DoubleQuotedScalarString(text), SingleQuotedScalarString(text)
+    within = [text, {text: [text], "a": {text: text}}, double, single, {double: text}]
     return all(
         written(content, Emitter, width=width) == written(content, RoundTripEmitter, width=width)
-        for content in (text, [text, {text: [text]}], {"a": {text: text}}, quoted, quoted[0], {quoted[0]: text})
+        for content in (text, double, within)
     )
 
 

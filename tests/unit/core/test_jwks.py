@@ -3,16 +3,11 @@
 import base64
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kagenti.core import jwks, untrusted
-from kagenti.core.envoy import layout
-from tests.unit.core.envoy import binary, proxies
-from tests.unit.core.envoy.app import App
-from tests.unit.core.envoy.entrance import Entrance, _config
 
 JSON = Any  # a key set
 
@@ -145,17 +140,6 @@ def test_nobodys_key_has_no_private_half() -> None:
     y = min(root, prime - root).to_bytes(32)
     assert [base64.urlsafe_b64decode(key[name] + "=") for name in "xy"] == [x, y]
     assert jwks.clean(jwks.NO_KEYS.encode()) == jwks.NO_KEYS
-
-
-def test_envoy_accepts_nobodys_key_and_then_no_token(tmp_path: Path) -> None:
-    """The real one: an empty set it would refuse, and go on with the keys that are too old."""
-    port, outbound, status = binary.free_ports(3)
-    ports = {f"{layout.INTERCEPTION}.proxyPort": outbound, f"{layout.INTERCEPTION}.inboundProxyPort": port}
-    with App() as app:
-        proxy = proxies.proxy(ports, port_mapping={port: app.port}, bypasses=(), keys=jwks.NO_KEYS)
-        with binary.Envoy(_config(proxy, proxy), tmp_path, status=status) as envoy:
-            entrance = Entrance(envoy, proxy, port)
-            assert entrance.get(token=entrance.token())[0] == 401
 
 
 @pytest.mark.parametrize(

@@ -84,4 +84,4 @@ def cut(body: bytes) -> Serve:
     return serve
 
 
-BOMB: Final = gzip.compress(b" " * 50_000_000)
+BOMB: Final = gzip.compress(b" " * 50_000_000, compresslevel=1)

@@ -4,12 +4,8 @@ import asyncio
 import base64
 import dataclasses
 import logging
-import os
-import signal
 import ssl
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,53 +135,6 @@ async def test_pods_carry_the_xds_ca_that_is_in_its_file(
 def _line(authority: Authority) -> bytes:
     """A line of the certificate that stands in no other: base64, which JSON and YAML leave as it is."""
     return authority.pem.splitlines()[3]
-
-
-_PROGRAM = """
-import sys, json
-from pathlib import Path
-from kagenti import webhook
-given = json.loads(sys.argv[1])
-paths = {key: Path(given.pop(key)) for key in ("certificate", "key")}
-sys.exit(webhook.main(webhook.WebhookConfig(**paths, **given)))
-"""
-_KUBECONFIG = {
-    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-    "current-context": "x",
-    "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:9"}}],  # the discard port: nobody listens
-    "users": [{"name": "x", "user": {}}],
-}
-
-
-@pytest.fixture
-def launch(tmp_path: Path, authority: Authority) -> Callable[..., subprocess.Popen[str]]:
-    """Starts a real process without a cluster, its log piped."""
-    certificate, key = authority.issue().write(tmp_path / "tls")
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_bytes(orjson.dumps(_KUBECONFIG))
-    given = {"certificate": str(certificate), "key": str(key), "kubeconfig": str(kubeconfig)}
-
-    def start(**overrides: Any) -> subprocess.Popen[str]:
-        arguments = given | {"host": "127.0.0.1", "port": 0, "shutdown_grace": 0.1} | overrides
-        command = [sys.executable, "-c", _PROGRAM, orjson.dumps(arguments).decode()]
-        return subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONWARNINGS": "error"}
-        )
-
-    return start
-
-
-def test_sigterm_ends_a_real_process_with_0(launch: Callable[..., subprocess.Popen[str]]) -> None:
-    """It serves although no API server is there, drains on SIGTERM, and every line of its log is JSON."""
-    with launch() as process:
-        assert process.stderr is not None
-        lines = [orjson.loads(process.stderr.readline())]
-        assert lines[0]["message"] == "serving"
-        process.send_signal(signal.SIGTERM)
-        rest = process.communicate(timeout=10)[1]
-        lines += [orjson.loads(line) for line in rest.splitlines()]
-        assert process.returncode == 0, rest
-        assert "draining" in [line["message"] for line in lines]
 
 
 def test_start_without_a_certificate_says_which(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kagenti.core.ads import CLUSTER, EXTENSION, ROUTE
@@ -184,14 +184,12 @@ STRUCTS = st.recursive(
 )
 
 
-@settings(max_examples=50)
 @given(st.dictionaries(st.text(), STRUCTS, max_size=4))
 def test_any_json_is_a_struct(value: JSON) -> None:
     body = {"metadata": {"filter_metadata": {"a": value}}}
     assert readable(messages.build(ROUTE, body)) == readable(parsed(ROUTE, body))
 
 
-@settings(max_examples=50)
 @given(st.integers(-(10**11), 10**11), st.integers(0, 999_999_999), st.integers(1, 9))
 def test_durations_equal_what_protobuf_parses(seconds: int, nanos: int, digits: int) -> None:
     text = f"{seconds}.{nanos:09d}"[: len(str(seconds)) + 1 + digits] + "s"

@@ -3,19 +3,13 @@
 import asyncio
 import json
 import logging
-import os
-import signal
 import ssl
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
-import orjson
 import pytest
 
 from kagenti import errors
@@ -31,6 +25,8 @@ from tests.unit.xds.apiserver import api_server
 from tests.unit.xds.waiting import eventually
 from tests.unit.xds.wired import AUTHORITY, TARGET, live_token, plane, pod
 from tests.xds_client import Client
+
+pytestmark = pytest.mark.usefixtures("collector")
 
 JSON = Any  # API objects
 
@@ -151,48 +147,6 @@ async def test_a_renewed_certificate_is_served(tmp_path: Path) -> None:
         writer.close()
         assert ssl.DER_cert_to_PEM_cert(served).encode() in found.process.certificates.pair.certificate
         assert envoy.status is None
-
-
-_PROGRAM = """
-import sys, json
-from pathlib import Path
-from kagenti.xds import config, start
-given = json.loads(sys.argv[1])
-paths = {key: Path(given.pop(key)) for key in ("certificate", "key")}
-sys.exit(start.main(config.XdsConfig(**paths, **given)))
-"""
-
-
-def _launch(folder: Path, **overrides: Any) -> subprocess.Popen[str]:
-    """Starts a real process without a cluster, its log piped."""
-    certificate, key = AUTHORITY.issue().write(folder / "tls")
-    kubeconfig = folder / "kubeconfig"
-    cluster: Mapping[str, Any] = {"server": "http://127.0.0.1:9"}  # the discard port: nobody listens
-    kubeconfig.write_bytes(
-        orjson.dumps({
-            "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-            "current-context": "x",
-            "clusters": [{"name": "x", "cluster": cluster}],
-            "users": [{"name": "x", "user": {}}],
-        })
-    )  # fmt: skip
-    given = {"certificate": str(certificate), "key": str(key), "kubeconfig": str(kubeconfig), "replica": "xds-1"}
-    arguments = given | {"host": "127.0.0.1", "port": 0, "status_port": 0, "debug_port": 0, "shutdown_grace": 0.1}
-    command = [sys.executable, "-c", _PROGRAM, orjson.dumps(arguments | overrides).decode()]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONWARNINGS": "error"})
-
-
-def test_sigterm_ends_a_real_process_with_0(tmp_path: Path) -> None:
-    """It serves although no API server is there, hands over on SIGTERM, and every line of its log is JSON."""
-    with _launch(tmp_path) as process:
-        assert process.stderr is not None
-        lines = [orjson.loads(process.stderr.readline())]
-        assert lines[0]["message"] == "serving"
-        process.send_signal(signal.SIGTERM)
-        rest = process.communicate(timeout=20)[1]
-        lines += [orjson.loads(line) for line in rest.splitlines()]
-        assert process.returncode == 0, rest
-        assert "handing streams over" in [line["message"] for line in lines]
 
 
 async def test_start_without_a_certificate_says_which(tmp_path: Path) -> None:

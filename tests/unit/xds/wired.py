@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 import grpc
@@ -14,6 +15,7 @@ import grpc.aio
 
 from kagenti.kube import KubeClient
 from kagenti.kube.connection import connect
+from kagenti.xds import propagation
 from kagenti.xds.config import XdsConfig
 from kagenti.xds.fetch import Fetched
 from kagenti.xds.parts import Caches, Parts
@@ -97,16 +99,19 @@ async def plane(folder: Path, *, keys: str = KEYS) -> AsyncIterator[Plane]:
         api.put("Namespace", "team1")
         api.put("Pod", "weather-1", namespace="team1", **pod())
         api.reads["/openid/v1/jwks"] = jwks(SIGNER)
+        # Status at once: that it is written once a second at most is test_propagation's, on a clock of its own.
+        at_once = patch.object(propagation, "INTERVAL", 0.0)
         async with KubeClient(connect(str(kubeconfig))) as client:
             logger = logging.Logger("kagenti.xds", logging.CRITICAL)
             process = Parts(config, client, Caches(client, logger), fetch=fetch, logger=logger).process([])
             stop = asyncio.Event()
-            task = asyncio.create_task(process.serve(stop))
-            await eventually(lambda: task.done() or (process.port and not process.missing()))
-            made = Plane(api, process)
-            try:
-                yield made
-            finally:
-                await made.channel.close()
-                stop.set()
-                assert await asyncio.wait_for(task, 30) == 0
+            with at_once:
+                task = asyncio.create_task(process.serve(stop))
+                await eventually(lambda: task.done() or (process.port and not process.missing()))
+                made = Plane(api, process)
+                try:
+                    yield made
+                finally:
+                    await made.channel.close()
+                    stop.set()
+                    assert await asyncio.wait_for(task, 30) == 0

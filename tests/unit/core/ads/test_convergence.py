@@ -171,7 +171,7 @@ def test_envoy_converges_whatever_happens_to_its_answers(kind: ads.Kind) -> None
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=20,
+            max_examples=2 * settings.default.max_examples,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),

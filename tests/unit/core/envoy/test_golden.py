@@ -1,13 +1,11 @@
-"""Golden files per feature, each of them loaded by the real Envoy."""
-
-from pathlib import Path
+"""Golden files per feature; tests/component/envoy/test_validation.py has the real Envoy load each of them."""
 
 import orjson
 import pytest
 
 from kagenti.core import envoy
 from kagenti.core.envoy import LAYOUT, Proxy, layout
-from tests.unit.core.envoy import binary, features, golden
+from tests.unit.core.envoy import features, golden
 
 FOR_BOTH = (layout.APP_CLUSTER, layout.ORIGINAL_DESTINATION, layout.COLLECTOR_CLUSTER, layout.JWT, layout.INBOUND)
 MOST_BYTES = 30_000
@@ -41,19 +39,6 @@ def test_bootstrap_does_not_depend_on_what_is_live(feature: str) -> None:
     """A pod carries its bootstrap for life, so only restart settings may show in it."""
     expected = feature if feature in features.BOOTSTRAPS else "default"
     assert _bootstrap(features.proxy(feature)) == _bootstrap(features.proxy(expected))
-
-
-@pytest.mark.parametrize("feature", features.NAMES)
-def test_real_envoy_takes_bootstrap_and_resources(feature: str, tmp_path: Path) -> None:
-    proxy = features.proxy(feature)
-    if proxy.keys is None and envoy.withheld(proxy):
-        proxy = features.proxy("default")  # without keys there is no snapshot to load; the bootstrap is the same
-    assert binary.validate(binary.static(proxy), tmp_path) == ""
-
-
-@pytest.mark.parametrize("feature", features.BOOTSTRAPS)
-def test_real_envoy_takes_bootstrap_alone(feature: str, tmp_path: Path) -> None:
-    assert binary.validate(_bootstrap(features.proxy(feature)), tmp_path) == ""
 
 
 @pytest.mark.parametrize("feature", features.NAMES)

@@ -81,7 +81,7 @@ def _permits(permission: JSON, name: str, port: int) -> bool:
     return all(found) if kind == "and_rules" else any(found)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)  # few rules meet by chance
 @given(_RULES, _POLICIES)
 def test_every_request_meets_its_most_specific_rule(rules: list[tuple[str, int | None, str]], policy: str) -> None:
     """For plain HTTP the route's name is the rule's; for TLS the RBAC admits what the rule, or the policy, lets pass."""

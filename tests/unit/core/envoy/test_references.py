@@ -29,7 +29,7 @@ def test_everything_named_is_given(feature: str) -> None:
     _check(features.proxy(feature))
 
 
-@profile(max_examples=150, deadline=None)
+@profile(max_examples=4 * profile.default.max_examples)  # most values change no name
 @examples(given.value_maps)
 def test_everything_named_is_given_whatever_is_set(values: dict[str, given.JSON]) -> None:
     resolved = resolve(given.cluster(values), None, None)

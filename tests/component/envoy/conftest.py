@@ -14,10 +14,10 @@ from typing import Any, Final
 import pytest
 
 from kagenti.core.envoy import Proxy, exchange_script
+from tests.component.envoy.loopback import Loopback
+from tests.component.envoy.peers import Dns, Echo, certificates
 from tests.oidc import Client, Oidc
 from tests.unit.core.envoy import proxies
-from tests.unit.core.envoy.loopback import Loopback
-from tests.unit.core.envoy.peers import Dns, Echo, certificates
 
 JSON = Any  # settings and answers
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 import grpc
 import pytest
 
+from tests.component.envoy.entrance import Entrance, entered
 from tests.e2e.plane.waiting import wait_until
 from tests.oidc import Key
-from tests.unit.core.envoy.entrance import Entrance, entered
 from tests.unit.core.settings.given import ISSUER, VALIDATION
 
 JSON = Any  # claims

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.component.envoy.conftest import WEATHER, Stage
 from tests.oidc import ACCESS_TOKEN, EXCHANGE, JWT_BEARER, JWT_SPIFFE, TOKEN_PATH, Answer
-from tests.unit.core.envoy.conftest import WEATHER, Stage
 from tests.unit.core.settings.given import rule
 
 JSON = Any  # a rule, claims

@@ -10,8 +10,8 @@ import pytest
 from kagenti import tls
 from kagenti.core import ads
 from kagenti.core.ads import CLUSTER, ROUTE
+from tests.component.xds import envoy as real
 from tests.unit.webhook.conftest import NOW, make_authority
-from tests.unit.xds import envoy as real
 from tests.unit.xds.serving import Serving, serving
 from tests.unit.xds.waiting import eventually
 

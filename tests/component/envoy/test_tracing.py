@@ -10,10 +10,10 @@ from typing import Any, Final
 import pytest
 
 from kagenti.core.envoy import tracing
+from tests.component.envoy.entrance import entered
 from tests.e2e.plane.waiting import wait_until
 from tests.otlp import EXPORT, Export, collecting
 from tests.unit.core.envoy import proxies
-from tests.unit.core.envoy.entrance import entered
 
 JSON = Any  # settings
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.unit.core.envoy.entrance import Entrance, entered
+from tests.component.envoy.entrance import Entrance, entered
 
 BYPASSED: Final = re.compile(r"/(healthz|readyz|livez|\.well-known/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)")
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from kagenti.core.envoy import Proxy, bootstrap, layout, resources
+from tests.component.envoy import binary
+from tests.component.envoy.app import App
 from tests.oidc import Key
-from tests.unit.core.envoy import binary, proxies
-from tests.unit.core.envoy.app import App
+from tests.unit.core.envoy import proxies
 
 JSON = Any  # claims, settings
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 import grpc
 import pytest
 
+from tests.component.envoy.conftest import Stage
+from tests.component.envoy.loopback import until
 from tests.oidc import JWKS_PATH
-from tests.unit.core.envoy.conftest import Stage
-from tests.unit.core.envoy.loopback import until
 from tests.unit.core.settings.given import rule
 
 JSON = Any  # a rule

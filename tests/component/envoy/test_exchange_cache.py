@@ -7,9 +7,9 @@ from typing import Final
 import pytest
 
 from kagenti.core.envoy import exchange_script
+from tests.component.envoy.conftest import Stage, staged
+from tests.component.envoy.loopback import until
 from tests.oidc import TOKEN_PATH, Answer
-from tests.unit.core.envoy.conftest import Stage, staged
-from tests.unit.core.envoy.loopback import until
 from tests.unit.core.settings.given import rule
 
 TOOL: Final = "tool.team1.svc"

