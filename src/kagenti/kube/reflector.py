@@ -17,8 +17,7 @@ import aiohttp
 
 from kagenti import errors
 from kagenti.core.store import Apply, Delete, Init, InitApply, InitDone, Store, WatchEvent
-from kagenti.kube.answers import refusal
-from kagenti.kube.client import KubeClient
+from kagenti.kube.client import KubeClient, refusal
 from kagenti.kube.kinds import Kind, T
 from kagenti.kube.wire import Bookmark, decode_event, decode_page
 

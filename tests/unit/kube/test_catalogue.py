@@ -7,7 +7,7 @@ from kagenti.core.layers import LayerCache
 from kagenti.core.store import Apply, InitDone
 from kagenti.core.workload import WorkloadRef
 from kagenti.kube import KINDS, Catalogue, Feed, FeedState, StoredObject, keep_last_valid
-from kagenti.kube.answers import refusal
+from kagenti.kube.client import refusal
 
 
 def _stored(kind: str, name: str, *, namespace: str = "", version: str = "1", **spec: object) -> StoredObject:

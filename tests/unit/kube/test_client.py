@@ -18,8 +18,7 @@ from ruamel.yaml import YAML
 
 from kagenti import errors
 from kagenti.kube import KubeClient
-from kagenti.kube.answers import refusal
-from kagenti.kube.client import Connection, as_yaml
+from kagenti.kube.client import Connection, as_yaml, refusal
 from tests.unit.webhook.conftest import make_authority
 
 _BEGUN = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
