@@ -6,15 +6,10 @@ from collections.abc import Callable
 _STEP = 0.02  # seconds between two looks; small against what is waited for, large against a look's cost
 
 
-def wait_until(
-    condition: Callable[[], object], deadline: float, describe: Callable[[], str], *, step: float = _STEP
-) -> None:
-    """Returns once ``condition()`` is true; raises TimeoutError with ``describe()`` after ``deadline`` seconds.
-
-    ``step`` is the seconds between two looks; more where a look costs whom it is about something.
-    """
+def wait_until(condition: Callable[[], object], deadline: float, describe: Callable[[], str]) -> None:
+    """Returns once ``condition()`` is true; raises TimeoutError with ``describe()`` after ``deadline`` seconds."""
     end = time.monotonic() + deadline
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(f"not within {deadline:g} s: {describe()}")
-        time.sleep(step)
+        time.sleep(_STEP)
