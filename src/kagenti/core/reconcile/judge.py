@@ -132,12 +132,11 @@ def _outdated(
     """Returns what a sound pod is where its restart settings alone tell, which saves building its sidecars anew.
 
     A change of a config makes pods of hundreds of workloads stale at once. None where the type label or the CA of the
-    xDS server may tell something more.
+    xDS server may tell something more, or another version built the pod.
     """
-    if not decision.injects or resolved is None or receipts.is_newer(recorded):
+    if not decision.injects or resolved is None or recorded.get("version") != context.installation.version:
         return None
-    same_version = recorded.get("version") == context.installation.version
-    fields = differing(resolved, receipts.settings_of(recorded), same_version=same_version)
+    fields = differing(resolved, receipts.settings_of(recorded), same_version=True)
     label = subject.labels.get(wellknown.TYPE_LABEL, "")
     same_type = sources.runtime_type in ("", label) and not (recorded.get("labels") and not sources.runtime_type)
     bootstrap = subject.annotations.get(wellknown.ENVOY_CONFIG_ANNOTATION, "")
