@@ -370,6 +370,10 @@ class Skew:
         """The AgentRuntime as it is."""
         return self.api.get("AgentRuntime", self.namespace, name).body
 
+    def current(self, name: str) -> int:
+        """How many current pods its status counts; 0 before there is one."""
+        return int(((self.read(name).get("status") or {}).get("pods") or {}).get("current", 0))
+
     def reasons(self) -> set[str]:
         """What a check finds before an upgrade."""
         done = kagenti("check", "--before", "upgrade", "-o", "json", kubeconfig=self.place.kubeconfig)
@@ -412,7 +416,7 @@ def test_crds_of_a_newer_version_survive_this_one(skew: Skew, place: ControlPlan
             "apply", "--server-side", "--subresource=status", f"--field-manager={manager}", "-f", "-", stdin=other
         )
     with skew.operated():
-        wait_until(lambda: (skew.read("before")["status"].get("pods") or {}).get("current") == 1, 20,
+        wait_until(lambda: skew.current("before") == 1, 20,
                    lambda: f"status: {skew.read('before').get('status')}")  # fmt: skip
     assert skew.read("before")["spec"]["future"] == "kept"
     assert skew.read("before")["status"]["future"] == "theirs", "another manager's field was taken away"
@@ -444,6 +448,6 @@ def test_crds_of_an_older_version_are_named_and_mended(skew: Skew, place: Contro
     with skew.operated() as operator:
         done = kagenti("crds", "--apply", kubeconfig=place.kubeconfig)
         assert done.returncode == 0, done.stderr
-        wait_until(lambda: (skew.read("agent")["status"].get("pods") or {}).get("current") == 1, 30,
+        wait_until(lambda: skew.current("agent") == 1, 30,
                    lambda: f"status: {skew.read('agent').get('status')}; {operator.log.read_text()[-2000:]}")  # fmt: skip
     assert skew.reasons() == set()
