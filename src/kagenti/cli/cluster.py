@@ -143,7 +143,7 @@ async def every(client: KubeClient, path: str, *, accept: str = _JSON, **params:
     while True:
         query = {"limit": str(_PAGE), **params, **({"continue": token} if token else {})}
         answer = orjson.loads(await client.get(path, params=query, accept=accept))
-        items += answer["items"]
+        items += answer.get("items") or ()
         token = (answer.get("metadata") or {}).get("continue") or ""
         if not token:
             return items

@@ -22,7 +22,6 @@ JSON = Any  # a raw object
 _CONFIGURATIONS: Final = "/apis/admissionregistration.k8s.io/v1/{}webhookconfigurations/{}"
 _CRD: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}." + wellknown.GROUP
 _DRIVER: Final = "/apis/storage.k8s.io/v1/csidrivers/{}"
-_PAGE: Final = 500  # objects of one list request
 _WORKLOADS: Final = {
     "Deployment": "/apis/apps/v1/deployments",
     "StatefulSet": "/apis/apps/v1/statefulsets",
@@ -107,7 +106,7 @@ class _Reader:
         return await self._allowed(what, lambda: cluster.read(self._client, path), None)
 
     async def _many(self, what: str, path: str) -> list[JSON]:
-        found: list[JSON] = await self._allowed(what, lambda: _list(self._client, path), [])
+        found: list[JSON] = await self._allowed(what, lambda: cluster.every(self._client, path), [])
         return found
 
     async def _allowed(self, what: str, ask: Callable[[], Awaitable[JSON]], otherwise: JSON) -> JSON:
@@ -118,27 +117,14 @@ class _Reader:
             return otherwise
 
 
-async def _list(client: KubeClient, path: str, **params: str) -> list[JSON]:
-    """Returns every item, page by page."""
-    items: list[JSON] = []
-    token = ""
-    while True:
-        query = {"limit": str(_PAGE), **params, **({"continue": token} if token else {})}
-        answer = orjson.loads(await client.get(path, params=query))
-        items += answer["items"]
-        token = (answer.get("metadata") or {}).get("continue") or ""
-        if not token:
-            return items
-
-
 async def _fleet(client: KubeClient, purpose: health.Purpose, facts: Facts) -> Fleet:
     if purpose == "upgrade":
         return await _versions(client, facts)
     kinds = list(_WORKLOADS.items())
     pods, runtimes, *lists = await asyncio.gather(
-        _list(client, "/api/v1/pods", labelSelector=f"{wellknown.MANAGED_LABEL}=true"),
-        _list(client, f"/apis/{wellknown.API_VERSION}/agentruntimes"),
-        *(_list(client, path) for _, path in kinds),
+        cluster.every(client, "/api/v1/pods", labelSelector=f"{wellknown.MANAGED_LABEL}=true"),
+        cluster.every(client, f"/apis/{wellknown.API_VERSION}/agentruntimes"),
+        *(cluster.every(client, path) for _, path in kinds),
     )
     workloads = [
         {**item, "kind": kind, "apiVersion": "batch/v1" if kind == "CronJob" else "apps/v1"}
@@ -158,8 +144,8 @@ async def _versions(client: KubeClient, facts: Facts) -> Fleet:
     kinds = {crd["spec"]["names"]["plural"]: crd["spec"]["names"]["kind"] for crd in packaged.values()}
     there = [plural for plural in kinds if facts.crds.get(plural) is not None]
     pods, *lists = await asyncio.gather(
-        _list(client, "/api/v1/pods", labelSelector=f"{wellknown.MANAGED_LABEL}=true"),
-        *(_list(client, f"/apis/{wellknown.API_VERSION}/{plural}") for plural in there),
+        cluster.every(client, "/api/v1/pods", labelSelector=f"{wellknown.MANAGED_LABEL}=true"),
+        *(cluster.every(client, f"/apis/{wellknown.API_VERSION}/{plural}") for plural in there),
     )
     objects = [{**item, "kind": kinds[plural]} for plural, items in zip(there, lists, strict=True) for item in items]
     installed = {f"{plural}.{wellknown.GROUP}": facts.crds[plural] for plural in there}

@@ -24,7 +24,6 @@ WORKLOADS: Final = {
     "Job": ("batch/v1", "jobs"),
     "Pod": ("v1", "pods"),
 }
-_PAGE: Final = "500"  # objects of one answer, as client-go
 
 
 class Reader:
@@ -39,16 +38,8 @@ class Reader:
 
         ``ours`` are kagenti's own kinds: without a right to them there is nothing to compare with, but nothing is lost.
         """
-        items: list[JSON] = []
-        params = {"limit": _PAGE}
         try:
-            while True:
-                answer = orjson.loads(await self._client.get(path, params=params))
-                items += answer.get("items") or ()
-                following = (answer.get("metadata") or {}).get("continue")
-                if not following:
-                    break
-                params = {**params, "continue": following}
+            items = await cluster.every(self._client, path)
         except errors.Forbidden:
             if ours:
                 self._report.warn(reasons.NO_ACCESS, what, "this account may not read it: it counts as empty")
