@@ -19,6 +19,9 @@ JSON = Any  # a Kubernetes object as received
 
 sys.setswitchinterval(0.001)  # the proxy's thread and the tests share one interpreter
 
+WAITING = 6
+"""Installations whose webhook runs at once: three modes of two targets."""
+
 LOCAL_ONLY = (
     "runs on the local plane only: it needs the webhook as a local process, the plane's audit log, KWOK's nodes, or an API "
     "server that it may restart; tests marked any_cluster run on kind"
@@ -83,22 +86,25 @@ def api(cluster: ControlPlane) -> Iterator[ApiClient]:
 
 @pytest.fixture(scope="session")
 def install(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Installed]]:
-    """Gives the installation with these options, switching from the one before where they differ."""
-    current: dict[Options, Installed] = {}
+    """Gives the installation with these options as the one that the API server calls, whatever was done to it before.
+
+    The webhooks of the others wait, so that going back to one is no start of a process.
+    """
+    made: dict[Options, Installed] = {}  # used last comes last
 
     def give(**options: Any) -> Installed:
         wanted = Options(**options)
-        if wanted not in current:
-            for installation in current.values():
-                installation.stop()
-            current.clear()
-            installation = Installed(cluster, wanted, folder=tmp_path_factory.mktemp("kagenti"))
-            installation.start()
-            current[wanted] = installation
-        return current[wanted]
+        found = made.pop(wanted, None)
+        if found is None:
+            found = Installed(cluster, wanted, folder=tmp_path_factory.mktemp("kagenti"))
+        made[wanted] = found
+        found.resume()
+        for spare in list(made)[:-WAITING]:
+            made.pop(spare).webhook.stop()
+        return found
 
     yield give
-    for installation in current.values():
+    for installation in made.values():
         installation.stop()
 
 

@@ -4,24 +4,22 @@ KWOK runs no container, so the commands of hook pods run as local processes unde
 """
 
 import subprocess
-import sys
 from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from ruamel.yaml import YAML
 
+from tests.e2e import command
 from tests.e2e.admission.manifests import runtime, workload
 from tests.e2e.admission.observed import injected
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import RELEASE_NAMESPACE, ROOT, Installed, Options
+from tests.e2e.charts import RELEASE_NAMESPACE, parsed, run_helm, without_kinds
+from tests.e2e.installed import Installed, Options, serve_kinds
 from tests.e2e.plane.certificates import mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
-from tests.e2e.test_chart import CHART, run_helm
 
 JSON = Any  # a rendered manifest
 AUTHORITY = mint_authority("lifecycle").certificate_pem
@@ -31,8 +29,9 @@ KINDS = ("mutatingwebhookconfiguration", "validatingwebhookconfiguration")
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[ControlPlane]:
-    """A plane of its own: a release comes and goes."""
+    """A plane of its own with our kinds: a release comes and goes."""
     with ControlPlane() as plane:
+        serve_kinds(plane)
         plane.kubectl("create", "namespace", RELEASE_NAMESPACE)
         driver = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "csi.spiffe.io"}}
         plane.kubectl("create", "-f", "-", stdin=orjson.dumps({**driver, "spec": {}}).decode())
@@ -71,8 +70,7 @@ def values(options: Options) -> list[str]:
 
 def hooks(place: ControlPlane, event: str) -> list[JSON]:
     """The hook objects of an event, as the release has them."""
-    documents = YAML(typ="safe", pure=True).load_all(StringIO(helm(place, "get", "hooks", "kagenti")))
-    found = [document for document in documents if document]
+    found = parsed(helm(place, "get", "hooks", "kagenti"))
     return [document for document in found if document["metadata"]["annotations"]["helm.sh/hook"] == event]
 
 
@@ -98,13 +96,12 @@ def put_away(place: ControlPlane, event: str) -> None:
 
 def kagenti(*arguments: str, kubeconfig: Path) -> subprocess.CompletedProcess[str]:
     """Runs the program."""
-    command = [sys.executable, "-m", "kagenti", *arguments, "--kubeconfig", str(kubeconfig)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
+    return command.kagenti(*arguments, "--kubeconfig", str(kubeconfig))
 
 
 def released(place: ControlPlane, options: Options, folder: Path) -> Installed:
     """Installs the release, and points its webhook configurations to a local process."""
-    helm(place, "install", "kagenti", str(CHART), *values(options))
+    helm(place, "install", "kagenti", str(without_kinds()), *values(options))
     installation = Installed(place, options, folder=folder)
     installation.start()
     wait_until(lambda: scaled(place, "kagenti-xds", 2), 30, lambda: "the xDS server's pods do not run")

@@ -7,7 +7,6 @@ The tables of docs/triggers.md are written by ``--update-docs`` and compared oth
 
 import base64
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +18,11 @@ import pytest
 from tests.e2e.admission.manifests import runtime, workload
 from tests.e2e.admission.observed import bare, injected
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import PROBE_DEPLOYMENT, PROBE_POD, RELEASE_NAMESPACE, ROOT, Options, Webhook
+from tests.e2e.charts import RELEASE_NAMESPACE, run_helm, without_kinds
+from tests.e2e.installed import PROBE_DEPLOYMENT, PROBE_POD, ROOT, Options, Webhook, serve_kinds
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
-from tests.e2e.test_chart import CHART, PROVIDED, run_helm
+from tests.e2e.test_chart import PROVIDED
 
 JSON = Any  # a Kubernetes object as received
 Shape = tuple[str, str]
@@ -89,7 +89,7 @@ class Lab:
 
     def start(self) -> None:
         """Installs the first shape, and starts a webhook for each under the account that the chart made."""
-        self.helm("install", "kagenti", str(CHART), *_values(SHAPES[0]))
+        self.helm("install", "kagenti", str(without_kinds()), *_values(SHAPES[0]))
         account = self.place.service_account_kubeconfig(RELEASE_NAMESPACE, "kagenti-webhook")
         for shape in SHAPES:
             options, folder = Options(mode=shape[0], target=shape[1]), self.folder / "-".join(shape)
@@ -126,14 +126,14 @@ class Lab:
 
     def _called(self, shape: Shape) -> bool:
         """Whether a dry run reaches the process of that shape: it counts one more answer of its mutating entry."""
-        before = _decisions(self.webhooks[shape])
+        before = self.webhooks[shape].decisions()
         probe = PROBE_POD if shape[1] == "pods" else PROBE_DEPLOYMENT
         self.api.create({**probe, "metadata": {**probe["metadata"], "namespace": TEAM}}, dry_run=True)
-        return _decisions(self.webhooks[shape]) > before
+        return self.webhooks[shape].decisions() > before
 
     def upgrade(self, shape: Shape) -> None:
         """Switches by ``helm upgrade``; local addresses in the configurations are overwritten."""
-        self.become(shape, "upgrade", "--force-conflicts", "kagenti", str(CHART), *_values(shape))
+        self.become(shape, "upgrade", "--force-conflicts", "kagenti", str(without_kinds()), *_values(shape))
 
     def create(self, kind: str) -> None:
         """Creates a workload for each trigger; AgentRuntimes first."""
@@ -209,13 +209,6 @@ def _values(shape: Shape) -> list[str]:
     return [*PROVIDED, "--set", f"webhook.triggerMode={shape[0]},webhook.target={shape[1]}"]
 
 
-def _decisions(webhook: Webhook) -> float:
-    """Returns how many mutating reviews that process has answered."""
-    lines = (webhook.get("/metrics") or "").splitlines()
-    counted = [line for line in lines if re.match(r'kagenti_webhook_decisions_total\{.*entry="(pods|workloads)"', line)]
-    return sum(float(line.rpartition(" ")[2]) for line in counted)
-
-
 def state(pod: JSON) -> str:
     """Returns injected or bare; a pod is never half of each."""
     assert injected(pod) != bare(pod), pod["metadata"]["name"]
@@ -226,6 +219,7 @@ def state(pod: JSON) -> str:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The tour, made once."""
     with ControlPlane() as plane:
+        serve_kinds(plane)
         plane.kubectl("create", "namespace", RELEASE_NAMESPACE)
         plane.kubectl("create", "namespace", TEAM)
         plane.kubectl("label", "namespace", TEAM, "kagenti.io/enrolled=true")

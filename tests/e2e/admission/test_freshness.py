@@ -64,14 +64,11 @@ def test_one_apply_runtime_first_never_gives_a_bare_pod(
 
 
 @pytest.fixture
-def slow(
-    cluster: ControlPlane, install: Callable[..., Installed], tmp_path: Path
-) -> Iterator[Callable[..., tuple[Installed, DelayingProxy]]]:
+def slow(cluster: ControlPlane, tmp_path: Path) -> Iterator[Callable[..., tuple[Installed, DelayingProxy]]]:
     """An installation whose webhook watches AgentRuntimes through a proxy that can hold events back."""
     made: list[tuple[Installed, DelayingProxy]] = []
 
     def give(**options: str) -> tuple[Installed, DelayingProxy]:
-        install(mode="both", consistency="strict", extra=("webhook.replicas=3",)).stop()
         proxy = DelayingProxy(cluster, hold_path="/apis/kagenti.io/v1alpha1/agentruntimes")
         proxy.start()
         installation = Installed(cluster, Options(**options), folder=tmp_path, through=proxy.kubeconfig)
@@ -84,7 +81,6 @@ def slow(
         proxy.release()
         installation.stop()
         proxy.stop()
-    install(mode="label")  # whatever ran before is gone: the next test gets a fresh one
 
 
 def test_a_delayed_watch_lets_nothing_through_in_strict(
