@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.admission.manifests import pod, runtime, workload
 from tests.e2e.admission.observed import bare, injected
 from tests.e2e.api_client import ApiClient
+from tests.e2e.audit import lines
 from tests.e2e.delaying_proxy import DelayingProxy
 from tests.e2e.installed import Installed, Options
 from tests.e2e.plane.control_plane import ControlPlane
@@ -23,7 +24,7 @@ ROUNDS, PAIRS = 20, 10
 def calls(cluster: ControlPlane, since: int) -> list[str]:
     """Returns ``verb resource`` of the webhook's requests after that offset of the audit log, watches left out."""
     found = []
-    for line in cluster.audit_log.read_bytes()[since:].splitlines():
+    for line in lines(cluster.audit_log, since=since):
         event = orjson.loads(line)
         if event["user"]["username"] == WEBHOOK_USER and event["verb"] != "watch":
             found.append(f"{event['verb']} {(event.get('objectRef') or {}).get('resource', event['requestURI'])}")
