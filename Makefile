@@ -5,6 +5,8 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 ARGS   ?=
 MODE   ?= both
+# Two processes with a plane each: tests wait for others most of the time. ARGS="-n 0" is one.
+SHARED := -n 2 --dist loadgroup --no-loadscope-reorder
 export PYTHONDONTWRITEBYTECODE :=  # set on some machines, it makes Python compile and pytest rewrite everything at each start
 BENCH  ?= admission xds
 
@@ -32,7 +34,7 @@ unit: install           ## unit tests only, one process per core
 	@$(PY) -m pytest -n auto tests/unit $(ARGS)
 
 e2e: install binaries   ## end-to-end tests on a real control plane
-	@$(PY) -m pytest tests/e2e $(ARGS)
+	@$(PY) -m pytest $(SHARED) tests/e2e $(ARGS)
 
 test: install binaries  ## the whole suite: unit, then e2e
 	@$(PY) -m pytest tests/unit tests/e2e $(ARGS)

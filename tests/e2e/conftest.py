@@ -1,10 +1,12 @@
 """The fixture ``cluster`` with its two providers, our own control plane (default) and kind; what all tests do with it."""
 
 import itertools
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,12 @@ from tests.e2e.plane.kind import KindCluster, choose_programs
 
 JSON = Any  # a Kubernetes object as received
 
+HERE = Path(__file__).resolve().parent
+AGENTS = ("cards", "controller", "operator", "xds")
+"""Folders whose tests share the second plane, the agents' one; all others that need a plane share the first."""
+
+# A quarter of what the control plane computes is collecting garbage at Go's default of 100; memory is cheaper here.
+os.environ.setdefault("GOGC", "300")
 sys.setswitchinterval(0.001)  # the proxy's thread and the tests share one interpreter
 
 WAITING = 6
@@ -37,11 +45,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On kind, says of each test that cannot run there why."""
-    if config.getoption("--cluster") == "kind":
-        for item in items:
+    """On kind, says of each test that cannot run there why; says which tests one process must run, the audit's last."""
+    mine = [item for item in items if item.path.is_relative_to(HERE)]
+    on_kind = config.getoption("--cluster") == "kind"
+    if on_kind:
+        for item in mine:
             if item.get_closest_marker("any_cluster") is None:
                 item.add_marker(pytest.mark.skip(reason=LOCAL_ONLY))
+    shared = {item.path for item in mine if "cluster" in getattr(item, "fixturenames", ())}
+    for item in mine:
+        item.add_marker(pytest.mark.xdist_group("kind" if on_kind else _group(item, shared)))
+    items.sort(key=lambda item: item.path.name == "test_zz_audit.py")
+
+
+def _group(item: pytest.Item, shared: set[Path]) -> str:
+    """Returns with whom a test runs: those of its plane, or of its file; the audit with the plane that it looks at."""
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "part" in item.callspec.params:
+        return str(item.callspec.params["part"])
+    if item.path not in shared:
+        return item.path.stem
+    return "agents" if item.path.relative_to(HERE).parts[0] in AGENTS else "admission"
 
 
 def docker_runs() -> bool:

@@ -1,6 +1,7 @@
 """Last of all: the audit log of the whole run proves what no process of ours ever does, and that it needs what it may.
 
-Run alone it fails: it reads what the tests before it made the installation do.
+Run alone it fails: it reads what the tests before it made the installation do. Where two processes share the suite, each
+has a plane of its own, and the log of each is looked at (``conftest``: the groups admission and agents).
 """
 
 import datetime
@@ -28,6 +29,12 @@ UNUSED: dict[tuple[str, str, str], str] = {
 
 # Kinds that a test has the operator look for without the right to, so that it says which one is missing.
 UNREADABLE = ("secretcrews",)
+
+
+@pytest.fixture(scope="module", params=["admission", "agents"], autouse=True)
+def part(request: pytest.FixtureRequest) -> str:
+    """Whose plane it is; both are the same where one process runs everything."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +91,7 @@ def _rights(documents: Iterable[JSON], role: str) -> set[tuple[str, str, str]]:
     }
 
 
+@pytest.mark.parametrize("part", ["admission"], indirect=True)
 def test_no_right_is_unused(ours: list[Request]) -> None:
     """Every verb on every resource that the chart grants the webhook was asked for and answered in this run."""
     granted = _rights(rendered(Options()), "kagenti-webhook")
@@ -140,11 +148,13 @@ def test_kopf_left_nothing_anywhere(cluster: ControlPlane) -> None:
     assert [mark for mark in marks if "kopf" in mark or "zalando" in mark or mark == "kagenti.io/never-set"] == []
 
 
-def test_no_pod_was_written_but_by_evictions_of_the_operator(ours: list[Request]) -> None:
+def test_no_pod_was_written_but_by_evictions_of_the_operator(part: str, ours: list[Request]) -> None:
     """Nobody of us creates, patches or deletes a pod; what goes, goes through the API that hears budgets."""
+    evictions = {("kagenti-operator", "create", "eviction")}
     written = {
         (request.user.removeprefix(OURS), request.verb, request.subresource)
         for request in ours
         if request.resource == "pods" and request.verb not in READS
     }
-    assert written == {("kagenti-operator", "create", "eviction")}
+    assert written <= evictions
+    assert written or part == "admission", "the operator's tests evict pods"
