@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-docs", action="store_true", help="write what was observed into the docs")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On kind, says of each test that cannot run there why; says which tests one process must run, the audit's last."""
     mine = [item for item in items if item.path.is_relative_to(HERE)]

@@ -275,10 +275,14 @@ class Installed:
 
     def _register(self, configuration: JSON) -> None:
         """Creates a configuration, or puts it in the place of another: no pod is made between the two."""
-        kind, name = configuration["kind"], configuration["metadata"]["name"]
-        answer = self._api.create(configuration)
-        if answer.status == HTTPStatus.CONFLICT:
-            answer = self._api.request("PUT", self._api.path(kind, name=name), configuration)
+        kind, metadata = configuration["kind"], configuration["metadata"]
+        there = self._api.get(kind, "", metadata["name"])
+        if there.ok:
+            version = there.body["metadata"]["resourceVersion"]
+            changed = {**configuration, "metadata": {**metadata, "resourceVersion": version}}
+            answer = self._api.request("PUT", self._api.path(kind, name=metadata["name"]), changed)
+        else:
+            answer = self._api.create(configuration)
         assert answer.ok, answer.message
 
     def _called(self) -> bool:
