@@ -10,7 +10,6 @@ import pytest
 
 from tests.e2e.admission.manifests import config
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import Webhook
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.pod_runner import PodRunner
@@ -136,19 +135,12 @@ def test_a_server_that_starts_before_the_api_server_waits_for_it(
         assert ask(pod.address, 8081, token=token).status == 200
     finally:
         cluster.start_api_server()
-        fresh(xds.installation.webhook)
+        xds.installation.resume()
     wait_until(xds.ready, 60, lambda: f"{xds.lacks()} {xds.log.read_text()[-1500:]}")
     wait_propagated(xds, pod)
     assert ask(pod.address, 8081, token=token).status == 200
     accept(api, namespace, "afterwards.example")
     wait_accepted(pod, idp.token(aud="afterwards.example"))
-
-
-def fresh(webhook: Webhook) -> None:
-    """Starts the webhook anew: the old one asks again within half a minute, and until then misses new configs."""
-    webhook.stop()
-    webhook.start()
-    webhook.wait_ready()
 
 
 def test_an_envoy_that_starts_before_the_server_serves_nobody(
