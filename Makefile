@@ -37,7 +37,8 @@ e2e: install binaries   ## end-to-end tests on a real control plane
 	@$(PY) -m pytest $(SHARED) tests/e2e $(ARGS)
 
 test: install binaries  ## the whole suite: unit, then e2e
-	@$(PY) -m pytest tests/unit tests/e2e $(ARGS)
+	@$(PY) -m pytest -n auto tests/unit $(ARGS)
+	@$(PY) -m pytest $(SHARED) tests/e2e $(ARGS)
 
 check: install          ## lint, format, types, import contracts, drift of generated files, the wheel in an empty venv
 	@$(PY) scripts/check.py
