@@ -127,6 +127,11 @@ class ApiClient:
         answer = self.request("GET", self.path(kind, namespace), **query)
         return list(answer.body.get("items") or [])
 
+    def count(self, kind: str, namespace: str) -> int:
+        """Returns how many objects of a kind a namespace has, without reading them (ListMeta ``remainingItemCount``)."""
+        found = self.request("GET", self.path(kind, namespace), limit="1").body
+        return len(found.get("items") or ()) + int(found["metadata"].get("remainingItemCount") or 0)
+
     def delete(self, kind: str, namespace: str, name: str) -> Answer:
         """Deletes an object at once."""
         return self.request("DELETE", self.path(kind, namespace, name), gracePeriodSeconds="0")

@@ -164,11 +164,14 @@ class Lab:
     def pods(self, *, but: frozenset[str] = frozenset()) -> dict[str, JSON]:
         """Returns the pods of this step by trigger, those with other uids."""
         found = {}
-        for pod in self.api.items("Pod", TEAM):
-            step, _, trigger = pod["metadata"]["labels"]["app"].partition("-")
-            if step == f"s{self.steps}" and pod["metadata"]["uid"] not in but:
-                found[trigger] = pod
+        for pod in self.api.items("Pod", TEAM, labelSelector=self._mine()):
+            if pod["metadata"]["uid"] not in but:
+                found[pod["metadata"]["labels"]["app"].partition("-")[2]] = pod
         return found
+
+    def _mine(self) -> str:
+        """The selector of this step's pods: those of all steps are megabytes."""
+        return f"app in ({','.join(map(self.name, TRIGGERS))})"
 
     def everything(self) -> dict[str, str]:
         """Returns a hash of what is the users' of each pod and workload: all but status and the server's own metadata."""
@@ -183,15 +186,15 @@ class Lab:
     def made_again(self) -> dict[str, str]:
         """Deletes this step's pods and returns what becomes of the new ones by trigger; "waits" where none may be made."""
         old = frozenset(pod["metadata"]["uid"] for pod in self.pods().values())
-        self.place.kubectl(
-            "delete", "pods", "-n", TEAM, "-l", f"app in ({','.join(map(self.name, TRIGGERS))})", "--wait=false"
-        )
+        self.place.kubectl("delete", "pods", "-n", TEAM, "-l", self._mine(), "--wait=false")
         refused = set()
 
         def settled() -> bool:
             refused.update(trigger for trigger in TRIGGERS if self._refused(trigger))
             new = self.pods(but=old)
-            gone = old.isdisjoint(pod["metadata"]["uid"] for pod in self.api.items("Pod", TEAM))
+            gone = old.isdisjoint(
+                pod["metadata"]["uid"] for pod in self.api.items("Pod", TEAM, labelSelector=self._mine())
+            )
             return (
                 gone and set(new) | refused == set(TRIGGERS) and all("nodeName" in pod["spec"] for pod in new.values())
             )

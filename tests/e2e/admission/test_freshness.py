@@ -60,7 +60,7 @@ def test_one_apply_runtime_first_never_gives_a_bare_pod(
             items += [runtime(namespace, name, kind="Deployment", target=name), workload("Deployment", namespace, name)]
         text = orjson.dumps({"apiVersion": "v1", "kind": "List", "items": items}).decode()
         cluster.kubectl("apply", "-f", "-", stdin=text)
-    wait_until(lambda: len(api.items("Pod", namespace)) >= ROUNDS * PAIRS, 60, lambda: "pods missing")
+    wait_until(lambda: api.count("Pod", namespace) >= ROUNDS * PAIRS, 60, lambda: "pods missing")
     assert [found["metadata"]["name"] for found in api.items("Pod", namespace) if not injected(found)] == []
 
 
