@@ -187,10 +187,10 @@ class Lab:
         """Deletes this step's pods and returns what becomes of the new ones by trigger; "waits" where none may be made."""
         old = frozenset(pod["metadata"]["uid"] for pod in self.pods().values())
         self.place.kubectl("delete", "pods", "-n", TEAM, "-l", self._mine(), "--wait=false")
-        refused = set()
+        refused: set[str] = set()
 
         def settled() -> bool:
-            refused.update(trigger for trigger in TRIGGERS if self._refused(trigger))
+            refused.update(self._refused())
             new = self.pods(but=old)
             gone = old.isdisjoint(
                 pod["metadata"]["uid"] for pod in self.api.items("Pod", TEAM, labelSelector=self._mine())
@@ -202,10 +202,12 @@ class Lab:
         wait_until(settled, 20, lambda: f"made again: {sorted(self.pods(but=old))}, refused {sorted(refused)}")
         return dict.fromkeys(refused, "waits") | {trigger: state(pod) for trigger, pod in self.pods(but=old).items()}
 
-    def _refused(self, trigger: str) -> bool:
-        events = self.api.request("GET", f"/api/v1/namespaces/{TEAM}/events", reason="FailedCreate")
-        named = [event for event in events.body["items"] if event["reason"] == "FailedCreate"]
-        return any(event["involvedObject"]["name"].startswith(self.name(trigger)) for event in named)
+    def _refused(self) -> set[str]:
+        """The triggers of this step whose controllers may create no pod."""
+        path = f"/api/v1/namespaces/{TEAM}/events"
+        events = self.api.request("GET", path, fieldSelector="reason=FailedCreate").body["items"]
+        named = {event["involvedObject"]["name"] for event in events}
+        return {trigger for trigger in TRIGGERS if any(name.startswith(self.name(trigger)) for name in named)}
 
 
 def _values(shape: Shape) -> list[str]:
