@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.e2e.api_client import ApiClient
 from tests.e2e.installed import Installed, Options, installed
@@ -22,6 +24,12 @@ JSON = Any  # a Kubernetes object as received
 HERE = Path(__file__).resolve().parent
 AGENTS = ("cards", "controller", "operator", "xds")
 """Folders whose tests share the second plane, the agents' one; all others that need a plane share the first."""
+OWN_PLANE = (
+    *("test_benches", "test_chart", "test_demo", "test_keycloak_exchange", "test_keycloak_java"),
+    *("test_lifecycle", "test_mode_matrix", "test_xds"),
+)
+"""Files that need neither: each runs in whichever process is free."""
+AUDIT = "test_zz_audit.py"
 
 # A quarter of what the control plane computes is collecting garbage at Go's default of 100; memory is cheaper here.
 os.environ.setdefault("GOGC", "300")
@@ -44,28 +52,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-docs", action="store_true", help="write what was observed into the docs")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On kind, says of each test that cannot run there why; says which tests one process must run, the audit's last."""
-    mine = [item for item in items if item.path.is_relative_to(HERE)]
-    on_kind = config.getoption("--cluster") == "kind"
-    if on_kind:
-        for item in mine:
-            if item.get_closest_marker("any_cluster") is None:
+    """On kind, says of each test that cannot run there why; the audit's tests are the last."""
+    if config.getoption("--cluster") == "kind":
+        for item in items:
+            if item.path.is_relative_to(HERE) and item.get_closest_marker("any_cluster") is None:
                 item.add_marker(pytest.mark.skip(reason=LOCAL_ONLY))
-    shared = {item.path for item in mine if "cluster" in getattr(item, "fixturenames", ())}
-    for item in mine:
-        item.add_marker(pytest.mark.xdist_group("kind" if on_kind else _group(item, shared)))
-    items.sort(key=lambda item: item.path.name == "test_zz_audit.py")
+    items.sort(key=lambda item: item.path.name == AUDIT)
 
 
-def _group(item: pytest.Item, shared: set[Path]) -> str:
-    """Returns with whom a test runs: those of its plane, or of its file; the audit with the plane that it looks at."""
-    if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "part" in item.callspec.params:
-        return str(item.callspec.params["part"])
-    if item.path not in shared:
-        return item.path.stem
-    return "agents" if item.path.relative_to(HERE).parts[0] in AGENTS else "admission"
+class Shares(LoadScopeScheduling):
+    """Which tests one process runs, one after the other: those of one plane; files with planes of their own each."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Returns the name of a test's share."""
+        file = PurePath(nodeid.partition("::")[0])
+        if not file.is_relative_to("tests/e2e"):
+            return str(file)
+        if self.config.getoption("--cluster") == "kind":
+            return "kind"
+        if file.stem in OWN_PLANE:
+            return file.stem
+        of_agents = "[agents]" in nodeid if file.name == AUDIT else file.parts[2] in AGENTS
+        return "agents" if of_agents else "admission"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Shares | None:
+    """Has ``--dist loadscope`` share by planes instead of by modules."""
+    return Shares(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def docker_runs() -> bool:

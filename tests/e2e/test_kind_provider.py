@@ -38,9 +38,7 @@ def _collected(*arguments: str) -> list[str]:
 
 def test_the_option_collects_the_same_suite(request: pytest.FixtureRequest) -> None:
     """``--cluster kind`` collects every end-to-end test that the local provider has: at least those of this very run."""
-    here = [item for item in request.session.items if item.path.is_relative_to(ROOT / "tests" / "e2e")]
-    groups = [str(mark.args[0]) for item in here for mark in item.iter_markers("xdist_group")]
-    local = {item.nodeid.removesuffix(f"@{group}") for item, group in zip(here, groups, strict=True)}
+    local = {item.nodeid for item in request.session.items if item.path.is_relative_to(ROOT / "tests" / "e2e")}
     on_kind = _collected("--cluster", "kind")
     assert local - set(on_kind) == set()
     assert any("test_main_job.py" in test for test in on_kind)

@@ -126,9 +126,10 @@ def test_a_leader_that_stops_gives_the_lease_back(
 
 def test_a_cluster_without_our_kinds_is_waited_for(cluster: ControlPlane, replicas: Callable[[str], Operator]) -> None:
     """Kopf looks for them once, when it starts: until then the replica stands by and says what is missing."""
+    operator = replicas("kagenti-operator-early")
     cluster.kubectl("delete", "crd", "agentcards.kagenti.io", "--timeout=20s")
     try:
-        operator = replicas("kagenti-operator-early").start(leads=False)
+        operator.start(leads=False)
         wait_until(lambda: "agentcards.kagenti.io" in operator.log.read_text(), 10, operator.log.read_text)
         assert not operator.leads
     finally:
