@@ -252,9 +252,20 @@ def by_hand(step: JSON, found: Move, install: Callable[..., Installed]) -> None:
 
 
 def restart(found: Move) -> None:
-    """Restarts both workloads."""
+    """Restarts both workloads; kubectl refuses a second restart within one second."""
     for name, kind in WORKLOADS.items():
-        found.cluster.kubectl("rollout", "restart", f"{kind}/{name}", "-n", found.place)
+        wait_until(lambda: _restarted(found, f"{kind}/{name}"), 5, lambda: f"{name}: kubectl still refuses")  # noqa: B023
+
+
+def _restarted(found: Move, workload: str) -> bool:
+    """Whether kubectl has restarted it."""
+    try:
+        found.cluster.kubectl("rollout", "restart", workload, "-n", found.place)
+    except RuntimeError as refused:
+        if "within the past second" not in str(refused):
+            raise
+        return False
+    return True
 
 
 def model_of(found: Move) -> installation.Old:
