@@ -26,8 +26,9 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
-from tests.e2e.api_client import METADATA, ApiClient
+from tests.e2e.api_client import ApiClient
 from tests.e2e.charts import RELEASE_NAMESPACE, render
+from tests.e2e.kinds import definitions, serve_kinds
 from tests.e2e.plane.certificates import Authority, mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
@@ -256,7 +257,7 @@ class Installed:
 
         A webhook that has seen either change asks again within half a minute; until then it misses new configs.
         """
-        return len(self.plane.warming), _definitions(self._api)
+        return len(self.plane.warming), definitions(self._api)
 
     def _registered(self) -> bool:
         """Whether both configurations lead to this very process."""
@@ -309,28 +310,6 @@ def _make_namespace(api: ApiClient, name: str, labels: dict[str, str] | None = N
 
 _accounts: WeakKeyDictionary[ControlPlane, list[JSON]] = WeakKeyDictionary()
 """What was applied to a plane last."""
-_kinds: WeakKeyDictionary[ControlPlane, dict[str, str]] = WeakKeyDictionary()
-"""Our definitions as they were when they were applied to a plane."""
-
-
-def _definitions(api: ApiClient) -> dict[str, str]:
-    """Returns uid and generation of each of our CRDs that is there."""
-    listed = api.request("GET", api.path("CustomResourceDefinition"), accept=METADATA).body
-    metadata = [found["metadata"] for found in listed["items"]]
-    return {one["name"]: f"{one['uid']} {one['generation']}" for one in metadata if one["name"].endswith(".kagenti.io")}
-
-
-def serve_kinds(plane: ControlPlane) -> None:
-    """Applies our CRDs where they are not as they were applied last."""
-    api = ApiClient(plane)
-    if plane in _kinds and _definitions(api) == _kinds[plane]:
-        return
-    folder = ROOT / "generated" / "crds"
-    names = [path.stem for path in folder.glob("*.yaml")]
-    assert names, "no CRDs generated"
-    plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
-    plane.kubectl("wait", "--for=condition=Established", "crd", *names, "--timeout=20s")
-    _kinds[plane] = _definitions(api)
 
 
 PROBE_NAMESPACE = "kagenti-probe"

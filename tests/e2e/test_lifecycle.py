@@ -16,7 +16,8 @@ from tests.e2e.admission.manifests import runtime, workload
 from tests.e2e.admission.observed import injected
 from tests.e2e.api_client import ApiClient
 from tests.e2e.charts import RELEASE_NAMESPACE, parsed, run_helm, without_kinds
-from tests.e2e.installed import Installed, Options, serve_kinds
+from tests.e2e.installed import Installed, Options
+from tests.e2e.kinds import serve_kinds
 from tests.e2e.plane.certificates import mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until

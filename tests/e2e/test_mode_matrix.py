@@ -19,7 +19,8 @@ from tests.e2e.admission.manifests import runtime, workload
 from tests.e2e.admission.observed import bare, injected
 from tests.e2e.api_client import ApiClient
 from tests.e2e.charts import RELEASE_NAMESPACE, run_helm, without_kinds
-from tests.e2e.installed import PROBE_DEPLOYMENT, PROBE_POD, ROOT, Options, Webhook, serve_kinds
+from tests.e2e.installed import PROBE_DEPLOYMENT, PROBE_POD, ROOT, Options, Webhook
+from tests.e2e.kinds import serve_kinds
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.test_chart import PROVIDED
