@@ -7,6 +7,8 @@ ARGS   ?=
 MODE   ?= both
 # One process per core; the plugin that makes kind clusters costs each of them an import for nothing.
 QUICK  := -n auto -p no:pytest-kind
+# Two processes with a plane each: tests wait for others most of the time. ARGS="-n 0" is one.
+SHARED := -n 2 --dist loadscope --no-loadscope-reorder
 export PYTHONDONTWRITEBYTECODE :=  # set on some machines, it makes Python compile and pytest rewrite everything at each start
 BENCH  ?= admission xds triggers
 
@@ -37,11 +39,11 @@ component: install      ## tests that start a program, a real Envoy on what we r
 	@$(PY) -m pytest $(QUICK) tests/component $(ARGS)
 
 e2e: install binaries   ## end-to-end tests on a real control plane
-	@$(PY) -m pytest tests/e2e $(ARGS)
+	@$(PY) -m pytest $(SHARED) tests/e2e $(ARGS)
 
 test: install binaries  ## the whole suite, unit and component and then e2e; a part that fails ends it
 	@$(PY) -m pytest $(QUICK) tests/unit tests/component $(ARGS)
-	@$(PY) -m pytest tests/e2e $(ARGS)
+	@$(PY) -m pytest $(SHARED) tests/e2e $(ARGS)
 
 check: install          ## lint, format, types, import contracts, drift of generated files, the wheel in an empty venv
 	@$(PY) scripts/check.py

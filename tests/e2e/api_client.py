@@ -24,12 +24,23 @@ PLURALS = {
     "ReplicaSet": ("apps", "v1", "replicasets"),
     "Job": ("batch", "v1", "jobs"),
     "CronJob": ("batch", "v1", "cronjobs"),
+    "MutatingWebhookConfiguration": ("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations"),
+    "ValidatingWebhookConfiguration": ("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations"),
+    "CustomResourceDefinition": ("apiextensions.k8s.io", "v1", "customresourcedefinitions"),
     "AgentCard": ("kagenti.io", "v1alpha1", "agentcards"),
     "AgentRuntime": ("kagenti.io", "v1alpha1", "agentruntimes"),
     "AgentRuntimeConfig": ("kagenti.io", "v1alpha1", "agentruntimeconfigs"),
     "AgentRuntimeClusterConfig": ("kagenti.io", "v1alpha1", "agentruntimeclusterconfigs"),
 }
-CLUSTER_SCOPED = {"Namespace", "AgentRuntimeClusterConfig"}
+CLUSTER_SCOPED = {
+    "Namespace",
+    "AgentRuntimeClusterConfig",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+    "CustomResourceDefinition",
+}
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""Accept header of a list of metadata alone (Kubernetes API concepts, "Metadata-only fetches")."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +82,13 @@ class ApiClient:
         # Clients are many and short-lived in tests; a socket left to the collector would be reported as leaked.
         weakref.finalize(self, self._connection.close)
 
-    def request(self, method: str, path: str, body: JSON = None, **query: str) -> Answer:
+    def request(
+        self, method: str, path: str, body: JSON = None, *, accept: str = "application/json", **query: str
+    ) -> Answer:
         """Sends one request; connects anew once when the server closed the idle connection."""
         target = f"{path}?{urlencode(query)}" if query else path
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Content-Type": kind, "Accept": "application/json", "User-Agent": "kagenti-tests"} | self._more
+        headers = {"Content-Type": kind, "Accept": accept, "User-Agent": "kagenti-tests"} | self._more
         payload = body if isinstance(body, bytes) else orjson.dumps(body) if body is not None else None
         for attempt in (1, 2):
             try:
@@ -121,6 +134,11 @@ class ApiClient:
         """Returns the objects of a kind in a namespace."""
         answer = self.request("GET", self.path(kind, namespace), **query)
         return list(answer.body.get("items") or [])
+
+    def count(self, kind: str, namespace: str) -> int:
+        """Returns how many objects of a kind a namespace has, without reading them (ListMeta ``remainingItemCount``)."""
+        found = self.request("GET", self.path(kind, namespace), limit="1").body
+        return len(found.get("items") or ()) + int(found["metadata"].get("remainingItemCount") or 0)
 
     def delete(self, kind: str, namespace: str, name: str) -> Answer:
         """Deletes an object at once."""

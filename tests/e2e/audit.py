@@ -3,11 +3,14 @@
 The log is written before an answer leaves the server (mode blocking), so that whoever has the answer finds the line.
 """
 
+import functools
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -15,6 +18,7 @@ JSON = Any  # an audit event
 
 READS = frozenset({"get", "list", "watch"})
 OURS = "system:serviceaccount:kagenti-system:"
+_NAMESPACE = re.compile(rb'"objectRef":\{[^}]*?"namespace":"([^"]*)"')
 # Noted by the API server for every mutating webhook that it called (Kubernetes reference, "Audit Annotations").
 _MUTATION = "mutation.webhook.admission.k8s.io/"
 
@@ -47,17 +51,52 @@ class Mutation:
     mutated: bool
 
 
+class _Index:
+    """Where the lines of each namespace stand in a growing log, so that a look does not read the whole run again."""
+
+    def __init__(self, log: Path) -> None:
+        self._log, self._read = log, 0
+        self._places: dict[str, list[tuple[int, int]]] = {}  # offset and length
+
+    def lines(self, namespace: str, since: int) -> list[bytes]:
+        """Returns the lines of a namespace from a byte of the log on, up to now."""
+        with self._log.open("rb") as log:
+            self._go_on(log)
+            places = [place for place in self._places.get(namespace, ()) if place[0] >= since]
+            return [os.pread(log.fileno(), length, offset) for offset, length in places]
+
+    def _go_on(self, log: BinaryIO) -> None:
+        log.seek(self._read)
+        for line in log:
+            if not line.endswith(b"\n"):  # still being written
+                return
+            found = _NAMESPACE.search(line)
+            if found:
+                self._places.setdefault(found[1].decode(), []).append((self._read, len(line)))
+            self._read += len(line)
+
+
+_index = functools.cache(_Index)
+
+
+def lines(log: Path, *, namespace: str = "", since: int = 0) -> Iterator[bytes]:
+    """Yields the lines as they were written, of a namespace when given, from a byte of the log on."""
+    if namespace:
+        yield from _index(log).lines(namespace, since)
+        return
+    with log.open("rb") as found:
+        found.seek(since)
+        yield from found
+
+
 def requests(log: Path, *, user: str = "", namespace: str = "", since: int = 0) -> Iterator[Request]:
     """Yields the requests of users whose name begins so, in a namespace when given, from a byte of the log on."""
-    with log.open("rb") as lines:
-        lines.seek(since)
-        for line in lines:
+    named = f'"username":"{user}'.encode()
+    for line in lines(log, namespace=namespace, since=since):
+        if named in line:  # a look at the text first: most lines are others', and decoding is dear
             event = orjson.loads(line)
-            reference = event.get("objectRef") or {}
-            if not event["user"]["username"].startswith(user):
-                continue
-            if not namespace or reference.get("namespace") == namespace:
-                yield _request(event, reference)
+            if event["user"]["username"].startswith(user):
+                yield _request(event, event.get("objectRef") or {})
 
 
 def _request(event: JSON, reference: JSON) -> Request:

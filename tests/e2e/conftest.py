@@ -1,13 +1,17 @@
 """The fixture ``cluster`` with its two providers, our own control plane (default) and kind; what all tests do with it."""
 
 import itertools
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.e2e.api_client import ApiClient
 from tests.e2e.installed import Installed, Options, installed
@@ -17,7 +21,22 @@ from tests.e2e.plane.kind import KindCluster, choose_programs
 
 JSON = Any  # a Kubernetes object as received
 
+HERE = Path(__file__).resolve().parent
+AGENTS = ("cards", "controller", "operator", "xds")
+"""Folders whose tests share the second plane, the agents' one; all others that need a plane share the first."""
+OWN_PLANE = (
+    *("test_benches", "test_chart", "test_demo", "test_keycloak_exchange", "test_keycloak_java"),
+    *("test_ambient_mesh", "test_lifecycle", "test_mode_matrix", "test_survival", "test_uninstall", "test_xds"),
+)
+"""Files that need neither: each runs in whichever process is free."""
+AUDIT = "test_zz_audit.py"
+
+# A quarter of what the control plane computes is collecting garbage at Go's default of 100; memory is cheaper here.
+os.environ.setdefault("GOGC", "300")
 sys.setswitchinterval(0.001)  # the proxy's thread and the tests share one interpreter
+
+WAITING = 6
+"""Installations whose webhook runs at once: three modes of two targets."""
 
 LOCAL_ONLY = (
     "runs on the local plane only: it needs the webhook as a local process, the plane's audit log, KWOK's nodes, or an API "
@@ -34,12 +53,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Puts what reads the audit log of the run last; on kind, says of each test that cannot run there why."""
-    items.sort(key=lambda item: item.path.name == "test_zz_audit.py")  # folders are collected among files, by name
+    """On kind, says of each test that cannot run there why; the audit's tests are the last."""
     if config.getoption("--cluster") == "kind":
         for item in items:
-            if item.get_closest_marker("any_cluster") is None:
+            if item.path.is_relative_to(HERE) and item.get_closest_marker("any_cluster") is None:
                 item.add_marker(pytest.mark.skip(reason=LOCAL_ONLY))
+    items.sort(key=lambda item: item.path.name == AUDIT)
+
+
+class Shares(LoadScopeScheduling):
+    """Which tests one process runs, one after the other: those of one plane; files with planes of their own each."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Returns the name of a test's share."""
+        file = PurePath(nodeid.partition("::")[0])
+        if not file.is_relative_to("tests/e2e"):
+            return str(file)
+        if self.config.getoption("--cluster") == "kind":
+            return "kind"
+        if file.stem in OWN_PLANE:
+            return file.stem
+        of_agents = "[agents" in nodeid if file.name == AUDIT else file.parts[2] in AGENTS
+        return "agents" if of_agents else "admission"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Shares | None:
+    """Has ``--dist loadscope`` share by planes instead of by modules."""
+    return Shares(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 def docker_runs() -> bool:
@@ -84,22 +124,25 @@ def api(cluster: ControlPlane) -> Iterator[ApiClient]:
 
 @pytest.fixture(scope="session")
 def install(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Installed]]:
-    """Gives the installation with these options, switching from the one before where they differ."""
-    current: dict[Options, Installed] = {}
+    """Gives the installation with these options as the one that the API server calls, whatever was done to it before.
+
+    The webhooks of the others wait, so that going back to one is no start of a process.
+    """
+    made: dict[Options, Installed] = {}  # used last comes last
 
     def give(**options: Any) -> Installed:
         wanted = Options(**options)
-        if wanted not in current:
-            for installation in current.values():
-                installation.stop()
-            current.clear()
-            installation = Installed(cluster, wanted, folder=tmp_path_factory.mktemp("kagenti"))
-            installation.start()
-            current[wanted] = installation
-        return current[wanted]
+        found = made.pop(wanted, None)
+        if found is None:
+            found = Installed(cluster, wanted, folder=tmp_path_factory.mktemp("kagenti"))
+        made[wanted] = found
+        found.resume()
+        for spare in list(made)[:-WAITING]:
+            made.pop(spare).webhook.stop()
+        return found
 
     yield give
-    for installation in current.values():
+    for installation in made.values():
         installation.stop()
 
 

@@ -8,6 +8,7 @@ account, and the API server is pointed to it by URL. Used by the end-to-end test
 import base64
 import functools
 import os
+import re
 import signal
 import socket
 import ssl
@@ -18,24 +19,28 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import StringIO
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import orjson
-from ruamel.yaml import YAML
 
-from tests.e2e.plane.binaries import helm
+from tests.e2e.api_client import ApiClient
+from tests.e2e.charts import RELEASE_NAMESPACE, render
+from tests.e2e.kinds import definitions, serve_kinds
 from tests.e2e.plane.certificates import Authority, mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-RELEASE = "kagenti"
-RELEASE_NAMESPACE = "kagenti-system"
 # Objects of the chart that only a kubelet or a service network could bring to life.
 NOT_HERE = {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy", "Certificate", "Issuer"}
-WEBHOOK_CONFIGURATIONS = {"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
+CONFIGURATIONS = {
+    "MutatingWebhookConfiguration": "kagenti-injector",
+    "ValidatingWebhookConfiguration": "kagenti-validator",
+}
+WEBHOOK_CONFIGURATIONS = set(CONFIGURATIONS)
 
 # What readiness says of a leaf that cannot be compared with the live caBundle, or does not verify against it.
 _BUNDLE = ("caBundle", "MutatingWebhookConfiguration")
@@ -62,10 +67,7 @@ class Options:
 
 def rendered(options: Options) -> list[JSON]:
     """Returns what the real helm renders from our chart with these options."""
-    command = [str(helm()), "template", RELEASE, str(ROOT / "charts" / "kagenti"), "--namespace", RELEASE_NAMESPACE]
-    command += ["--kube-version", "1.36.3", "--no-hooks", *options.values()]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return [document for document in YAML(typ="safe", pure=True).load_all(StringIO(text)) if document]
+    return render(*options.values())
 
 
 def free_port() -> int:
@@ -116,13 +118,18 @@ class Webhook:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._environment, cwd=ROOT)
         wait_until(lambda: self._ready(unregistered=True), 20, lambda: f"webhook not up: {self._logged()}")
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
     def wait_ready(self) -> None:
         """Waits until /readyz answers 200: caches synced, leaf verified against the live caBundle."""
         wait_until(lambda: self._ready(unregistered=False), 20, lambda: f"webhook not ready: {self._logged()}")
 
     def _ready(self, *, unregistered: bool) -> bool:
         """Whether /readyz names nothing that is missing, or nothing but the caBundle; raises when the process has ended."""
-        if self.process is None or self.process.poll() is not None:
+        if not self.alive:
             raise RuntimeError(f"the webhook ended: {self._logged()}")
         status, body = self._get("/readyz")
         missing = orjson.loads(body)["missing"] if status in (200, 503) else ["an answer"]
@@ -135,6 +142,14 @@ class Webhook:
         """Returns the body of a 200 answer, else None."""
         status, body = self._get(path)
         return body if status == 200 else None
+
+    def decisions(self) -> float:
+        """Returns how many mutating reviews it has answered."""
+        lines = (self.get("/metrics") or "").splitlines()
+        counted = [
+            line for line in lines if re.match(r'kagenti_webhook_decisions_total\{.*entry="(pods|workloads)"', line)
+        ]
+        return sum(float(line.rpartition(" ")[2]) for line in counted)
 
     def _get(self, path: str) -> tuple[int, str]:
         """Returns status and body of a GET; status 0 where nobody answers."""
@@ -149,7 +164,7 @@ class Webhook:
 
     def stop(self) -> None:
         """Ends the process by its pid, gently first."""
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None or not self.alive:
             return
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -182,6 +197,7 @@ class Installed:
     ) -> None:
         """``through`` may give the webhook another kubeconfig, for instance one that goes through a proxy."""
         self.plane, self.options, self.folder = plane, options, folder
+        self._api = ApiClient(plane)
         folder.mkdir(parents=True, exist_ok=True)
         self.documents = rendered(options)
         self._apply_accounts()
@@ -191,19 +207,20 @@ class Installed:
         xds_ca = folder / "xds-ca.crt"
         xds_ca.write_bytes(_bytes(self.xds_authority.certificate_pem))
         self.webhook = Webhook(plane, options, folder=folder, kubeconfig=kubeconfig, xds_ca=xds_ca)
+        self._began_with: object = None
 
     def _apply(self, manifests: list[JSON]) -> None:
         text = orjson.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}).decode()
         self.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
 
     def _apply_accounts(self) -> None:
-        self._apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": RELEASE_NAMESPACE}}])
-        self.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "generated" / "crds"))
-        names = [path.stem for path in (ROOT / "generated" / "crds").glob("*.yaml")]
-        assert names, "no CRDs generated"
-        self.plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
-        skip = NOT_HERE | WEBHOOK_CONFIGURATIONS
-        self._apply([document for document in self.documents if document["kind"] not in skip])
+        """Applies everything rendered but the webhook configurations, where another installation's was applied last."""
+        serve_kinds(self.plane)
+        _make_namespace(self._api, RELEASE_NAMESPACE)
+        documents = [found for found in self.documents if found["kind"] not in NOT_HERE | WEBHOOK_CONFIGURATIONS]
+        if _accounts.get(self.plane) != documents:
+            self._apply(documents)
+            _accounts[self.plane] = documents
 
     def configurations(self) -> list[JSON]:
         """Returns the rendered webhook configurations, pointed to the local process."""
@@ -221,28 +238,64 @@ class Installed:
 
     def start(self) -> None:
         """Starts the webhook, registers it, and waits until the API server calls this very process."""
+        self._began_with = self._watched()
         self.webhook.start()
         self.start_registered()
 
+    def resume(self) -> None:
+        """Has the API server call this very process again, if another was registered since, or this one is not up to date."""
+        if not self.webhook.alive or self._began_with != self._watched():
+            self.webhook.stop()
+            self._apply_accounts()
+            self.start()
+        elif not self._registered():
+            self._apply_accounts()
+            self.start_registered()
+
+    def _watched(self) -> object:
+        """What broke watches would have broken: the lives of the API server, and the definitions of our kinds.
+
+        A webhook that has seen either change asks again within half a minute; until then it misses new configs.
+        """
+        return len(self.plane.warming), definitions(self._api)
+
+    def _registered(self) -> bool:
+        """Whether both configurations lead to this very process."""
+        found = [self._api.get(kind, "", name).body for kind, name in CONFIGURATIONS.items()]
+        urls = [entry["clientConfig"].get("url", "") for one in found for entry in one.get("webhooks") or ()]
+        return all("webhooks" in one for one in found) and all(url.startswith(f"{self.webhook.url}/") for url in urls)
+
     def start_registered(self) -> None:
         """Registers the running webhook and waits until the API server calls this very process."""
-        self.withdraw()
-        self._apply(self.configurations())
+        self._api.request("DELETE", self._api.path("ValidatingWebhookConfiguration"))  # whoever's are left
+        for configuration in self.configurations():
+            self._register(configuration)
         self.webhook.wait_ready()
+        _make_namespace(self._api, PROBE_NAMESPACE, {"kagenti.io/enrolled": "true"})
         wait_until(self._called, 15, lambda: "the API server does not call the webhook")
 
+    def _register(self, configuration: JSON) -> None:
+        """Creates a configuration, or puts it in the place of another: no pod is made between the two."""
+        kind, metadata = configuration["kind"], configuration["metadata"]
+        there = self._api.get(kind, "", metadata["name"])
+        if there.ok:
+            version = there.body["metadata"]["resourceVersion"]
+            changed = {**configuration, "metadata": {**metadata, "resourceVersion": version}}
+            answer = self._api.request("PUT", self._api.path(kind, name=metadata["name"]), changed)
+        else:
+            answer = self._api.create(configuration)
+        assert answer.ok, answer.message
+
     def _called(self) -> bool:
-        """Whether a pod with a nonsense label is denied by our process; nothing is created (dry run)."""
-        entry = "inject-label" if self.options.mode != "cr" else "inject-cr"
-        if self.options.target == "workloads":
-            return _denied(self.plane, PROBE_DEPLOYMENT, "kagenti.io")
-        return _denied(self.plane, PROBE_POD, f"{entry}.kagenti.io")
+        """Whether a dry run reaches this very process, not one that was registered before: it counts one more answer."""
+        before = self.webhook.decisions()
+        self._api.create(PROBE_DEPLOYMENT if self.options.target == "workloads" else PROBE_POD, dry_run=True)
+        return self.webhook.decisions() > before
 
     def withdraw(self) -> None:
         """Removes the webhook configurations; the process runs on."""
-        for kind, name in (("mutatingwebhookconfiguration", "kagenti-injector"),):
-            self.plane.kubectl("delete", kind, name, "--ignore-not-found")
-        self.plane.kubectl("delete", "validatingwebhookconfiguration", "--all", "--ignore-not-found")
+        self._api.delete("MutatingWebhookConfiguration", "", "kagenti-injector")
+        self._api.request("DELETE", self._api.path("ValidatingWebhookConfiguration"))  # all of them
 
     def stop(self) -> None:
         """Removes the webhook configurations, then ends the process."""
@@ -250,33 +303,34 @@ class Installed:
         self.webhook.stop()
 
 
+def _make_namespace(api: ApiClient, name: str, labels: dict[str, str] | None = None) -> None:
+    """Makes a namespace unless it is there."""
+    answer = api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}})
+    assert answer.ok or answer.status == HTTPStatus.CONFLICT, answer.message
+
+
+_accounts: WeakKeyDictionary[ControlPlane, list[JSON]] = WeakKeyDictionary()
+"""What was applied to a plane last."""
+
+
 PROBE_NAMESPACE = "kagenti-probe"
 _TEMPLATE = {"spec": {"containers": [{"name": "probe", "image": "probe"}]}}
 _ODD = {"kagenti.io/inject": "probe"}
-PROBE_POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "labels": _ODD}, **_TEMPLATE}
+PROBE_POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "probe", "namespace": PROBE_NAMESPACE, "labels": _ODD},
+    **_TEMPLATE,
+}
 PROBE_DEPLOYMENT = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
-    "metadata": {"name": "probe"},
+    "metadata": {"name": "probe", "namespace": PROBE_NAMESPACE},
     "spec": {
         "selector": {"matchLabels": {"app": "probe"}},
         "template": {"metadata": {"labels": {"app": "probe", **_ODD}}, **_TEMPLATE},
     },
 }
-
-
-def _denied(plane: ControlPlane, manifest: JSON, by: str) -> bool:
-    """Whether creating that object is denied by a webhook of that name (dry run, in an enrolled namespace)."""
-    command = [str(plane.binaries.kubectl), "--kubeconfig", str(plane.kubeconfig), "create", "--dry-run=server"]
-    command += ["-n", PROBE_NAMESPACE, "-f", "-"]
-    namespace = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": PROBE_NAMESPACE, "labels": {"kagenti.io/enrolled": "true"}},
-    }
-    plane.kubectl("apply", "--server-side", "-f", "-", stdin=orjson.dumps(namespace).decode())
-    done = subprocess.run(command, input=orjson.dumps(manifest), capture_output=True, check=False)
-    return done.returncode != 0 and by in done.stderr.decode() and "denied the request" in done.stderr.decode()
 
 
 @contextmanager

@@ -26,12 +26,14 @@ class Operator:
         *,
         lease_seconds: int = 8,
         extra: tuple[str, ...] = (),
+        program: str = "kagenti",
     ) -> None:
+        """``program`` is the module that stands for the command ``kagenti``."""
         self.installation, self.identity = installation, identity
         self.status_port = free_port()
         self.log = installation.folder / f"{identity}.log"
         kubeconfig = installation.plane.service_account_kubeconfig(RELEASE_NAMESPACE, "kagenti-operator")
-        self._command = [sys.executable, "-m", "kagenti", "operator", "--identity", identity, "--host", "127.0.0.1"]
+        self._command = [sys.executable, "-m", program, "operator", "--identity", identity, "--host", "127.0.0.1"]
         self._command += ["--status-port", str(self.status_port), "--release-namespace", RELEASE_NAMESPACE]
         self._command += ["--trigger-mode", installation.options.mode, "--target", installation.options.target]
         self._command += ["--kubeconfig", str(kubeconfig)]

@@ -5,22 +5,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from ruamel.yaml import YAML
 
-from tests.e2e.installed import RELEASE_NAMESPACE, ROOT
-from tests.e2e.plane.binaries import helm
+from tests.e2e.charts import CHART, KUBE_VERSION, RELEASE_NAMESPACE, parsed, render, run_helm, without_kinds
+from tests.e2e.installed import ROOT
 from tests.e2e.plane.certificates import mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
 
 JSON = Any  # a Kubernetes object
-CHART = ROOT / "charts" / "kagenti"
 CA = mint_authority("chart test").certificate_pem
 CA = CA.decode() if isinstance(CA, bytes) else CA
 PROVIDED = ("--set", "certificates.mode=provided", "--set-string", f"certificates.caBundle={CA}")
@@ -33,19 +30,6 @@ ASSIGNED = {
     "Deployment": ("template.spec.serviceAccount",),
 }
 SERVER_METADATA = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
-
-
-def run_helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs helm."""
-    return subprocess.run([str(helm()), *arguments], capture_output=True, text=True, check=False)
-
-
-def render(*values: str) -> list[JSON]:
-    """Returns what helm renders with these values; fails with helm's message."""
-    command = ("template", "kagenti", str(CHART), "-n", RELEASE_NAMESPACE, "--kube-version", "1.36.3", "--no-hooks")
-    done = run_helm(*command, *values)
-    assert done.returncode == 0, done.stderr
-    return [document for document in YAML(typ="safe", pure=True).load_all(StringIO(done.stdout)) if document]
 
 
 @functools.cache
@@ -238,7 +222,7 @@ BAD = {
 def test_a_bad_value_is_refused_with_what_is_allowed(case: str) -> None:
     """Nothing is rendered, and the message names the value or says what to do."""
     values, message = BAD[case]
-    done = run_helm("template", "kagenti", str(CHART), "--kube-version", "1.36.3", *values)
+    done = run_helm("template", "kagenti", str(without_kinds()), "--kube-version", KUBE_VERSION, *values)
     assert done.returncode != 0
     assert message in done.stderr
     assert done.stdout == ""
@@ -552,7 +536,7 @@ def test_every_process_is_scraped_where_it_shows_its_figures() -> None:
 def test_rules_and_dashboard_are_rendered_as_they_stand_in_their_files() -> None:
     """Braces of Prometheus and Grafana survive helm."""
     documents = {identity(document): document for document in render(*MONITORED)}
-    alerts = YAML(typ="safe", pure=True).load((CHART / "monitoring" / "alerts.yaml").read_text())
+    (alerts,) = parsed((CHART / "monitoring" / "alerts.yaml").read_text())
     assert documents["PrometheusRule/kagenti"]["spec"] == alerts
     assert orjson.loads(documents["ConfigMap/kagenti-dashboard"]["data"]["kagenti.json"]) == orjson.loads(
         (CHART / "monitoring" / "dashboard.json").read_bytes()

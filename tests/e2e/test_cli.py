@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.e2e.admission.manifests import runtime, workload
+from tests.e2e.command import kagenti
 from tests.e2e.installed import ROOT
 from tests.e2e.plane.access import Plane
 from tests.e2e.plane.waiting import wait_until
@@ -36,12 +37,6 @@ CUSTOM: JSON = {
         ],
     },
 }
-
-
-def kagenti(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Runs the command as a user does."""
-    command = [sys.executable, "-m", "kagenti", *words]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def apply(cluster: Plane, *manifests: JSON) -> None:
@@ -84,9 +79,10 @@ def explained(cluster: Plane, asked: str, team: str = TEAMS[0]) -> JSON:
 
 
 def test_crds_are_applied_again_without_harm(cluster: Plane) -> None:
-    """One line each; a second time changes nothing."""
+    """One line each, by the command as a process; a second time changes nothing."""
     before = cluster.kubectl("get", "crd", "-o", "jsonpath={.items[*].metadata.generation}")
-    done = kagenti("crds", "--apply", "--kubeconfig", str(cluster.kubeconfig))
+    command = [sys.executable, "-m", "kagenti", "crds", "--apply", "--kubeconfig", str(cluster.kubeconfig)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     lines = [f"customresourcedefinition {kind}.kagenti.io applied" for kind in KINDS]
     assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, lines, "")
     assert cluster.kubectl("get", "crd", "-o", "jsonpath={.items[*].metadata.generation}") == before

@@ -4,27 +4,26 @@ KWOK runs no container, so the commands of hook pods run as local processes unde
 """
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from ruamel.yaml import YAML
 
+from tests.e2e import command
 from tests.e2e.admission.manifests import runtime, workload
 from tests.e2e.admission.observed import injected
 from tests.e2e.api_client import ApiClient
 from tests.e2e.audit import OURS, granted, requests, told, used
-from tests.e2e.installed import RELEASE_NAMESPACE, ROOT, Installed, Options
+from tests.e2e.charts import KUBE_VERSION, RELEASE_NAMESPACE, parsed, run_helm, without_kinds
+from tests.e2e.installed import Installed, Options
+from tests.e2e.kinds import serve_kinds
 from tests.e2e.operator_process import Operator
 from tests.e2e.plane.certificates import mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
-from tests.e2e.test_chart import CHART, run_helm
 
 JSON = Any  # a rendered manifest
 AUTHORITY = mint_authority("lifecycle").certificate_pem
@@ -34,8 +33,9 @@ KINDS = ("mutatingwebhookconfiguration", "validatingwebhookconfiguration")
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[ControlPlane]:
-    """A plane of its own: a release comes and goes."""
+    """A plane of its own with our kinds: a release comes and goes."""
     with ControlPlane() as plane:
+        serve_kinds(plane)
         plane.kubectl("create", "namespace", RELEASE_NAMESPACE)
         driver = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "csi.spiffe.io"}}
         plane.kubectl("create", "-f", "-", stdin=orjson.dumps({**driver, "spec": {}}).decode())
@@ -74,8 +74,7 @@ def values(options: Options) -> list[str]:
 
 def hooks(place: ControlPlane, event: str) -> list[JSON]:
     """The hook objects of an event, as the release has them."""
-    documents = YAML(typ="safe", pure=True).load_all(StringIO(helm(place, "get", "hooks", "kagenti")))
-    found = [document for document in documents if document]
+    found = parsed(helm(place, "get", "hooks", "kagenti"))
     return [document for document in found if document["metadata"]["annotations"]["helm.sh/hook"] == event]
 
 
@@ -101,13 +100,12 @@ def put_away(place: ControlPlane, event: str) -> None:
 
 def kagenti(*arguments: str, kubeconfig: Path) -> subprocess.CompletedProcess[str]:
     """Runs the program."""
-    command = [sys.executable, "-m", "kagenti", *arguments, "--kubeconfig", str(kubeconfig)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
+    return command.kagenti(*arguments, "--kubeconfig", str(kubeconfig))
 
 
 def released(place: ControlPlane, options: Options, folder: Path) -> Installed:
     """Installs the release, and points its webhook configurations to a local process."""
-    helm(place, "install", "kagenti", str(CHART), *values(options))
+    helm(place, "install", "kagenti", str(without_kinds()), *values(options))
     installation = Installed(place, options, folder=folder)
     installation.start()
     wait_until(lambda: scaled(place, "kagenti-xds", 2), 30, lambda: "the xDS server's pods do not run")
@@ -289,9 +287,8 @@ def test_the_account_of_a_hook_may_do_what_its_command_does(account: str, event:
     """No call outside of its rights in the runs above, whatever mode and target; and no right that none of them used."""
     documents = []
     for target in ("pods", "workloads"):
-        command = ("template", "kagenti", str(CHART), "-n", RELEASE_NAMESPACE, "--kube-version", "1.36.3")
-        done = run_helm(*command, *values(Options(target=target)))
-        documents += [found for found in YAML(typ="safe", pure=True).load_all(StringIO(done.stdout)) if found]
+        words = ("template", "kagenti", str(without_kinds()), "-n", RELEASE_NAMESPACE, "--kube-version", KUBE_VERSION)
+        documents += parsed(run_helm(*words, *values(Options(target=target))).stdout)
     hooked = [found for found in documents if (found["metadata"].get("annotations") or {}).get("helm.sh/hook") == event]
     rights, made = granted(hooked, account), list(requests(place.audit_log, user=f"{OURS}{account}"))
     assert rights
@@ -421,9 +418,9 @@ def test_crds_of_a_newer_version_survive_this_one(skew: Skew, place: ControlPlan
     assert skew.read("before")["spec"]["future"] == "kept"
     assert skew.read("before")["status"]["future"] == "theirs", "another manager's field was taken away"
     assert skew.reasons() == {"UnknownField"}
-    for number, command in enumerate((("upgrade", "kagenti", str(CHART), *values(Options()), "--set", "image.tag=next"),
+    for number, words in enumerate((("upgrade", "kagenti", str(without_kinds()), *values(Options()), "--set", "image.tag=next"),
                                       ("rollback", "kagenti", "1"))):  # fmt: skip
-        skew.helm(*command, "--force-conflicts")
+        skew.helm(*words, "--force-conflicts")
         pods.append(skew.agent(f"after-{number}", future="kept"))
     assert [pod["metadata"]["uid"] for pod in running(api, skew.namespace)] == [
         pod["metadata"]["uid"] for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))

@@ -21,11 +21,12 @@ from tests.e2e.admission.neighbour import Neighbour
 from tests.e2e.admission.observed import injected, receipt
 from tests.e2e.api_client import ApiClient
 from tests.e2e.audit import requests
+from tests.e2e.command import kagenti
 from tests.e2e.installed import Installed
 from tests.e2e.plane.access import Plane
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
-from tests.e2e.test_cli import apply, kagenti
+from tests.e2e.test_cli import apply
 
 JSON = Any  # an object, or an answer of the command
 WORKLOADS = {"forecast": "deployment", "ledger": "statefulset"}
@@ -142,8 +143,6 @@ def move(
         _take_away(found)
     for server in servers:
         server.stop()
-    install(mode="label")  # registers anew for the tests that come
-    install(mode="both")
 
 
 def _wait_called(api: ApiClient, place: str, labels: dict[str, str]) -> None:
@@ -245,9 +244,7 @@ def by_hand(step: JSON, found: Move, install: Callable[..., Installed]) -> None:
         assert answer["faults"] == []
         assert all(line.endswith("applied") for line in answer["applied"]), answer["applied"]
     elif "triggerMode=" in command:
-        mode = command.rpartition("=")[2]
-        installation_ = install(mode=mode)
-        installation_.start_registered()
+        install(mode=command.rpartition("=")[2])
     elif command.startswith("kubectl delete mutatingwebhookconfiguration"):
         found.cluster.kubectl("delete", "mutatingwebhookconfiguration", command.split()[-1])
     else:
@@ -255,9 +252,20 @@ def by_hand(step: JSON, found: Move, install: Callable[..., Installed]) -> None:
 
 
 def restart(found: Move) -> None:
-    """Restarts both workloads."""
+    """Restarts both workloads; kubectl refuses a second restart within one second."""
     for name, kind in WORKLOADS.items():
-        found.cluster.kubectl("rollout", "restart", f"{kind}/{name}", "-n", found.place)
+        wait_until(lambda: _restarted(found, f"{kind}/{name}"), 5, lambda: f"{name}: kubectl still refuses")  # noqa: B023
+
+
+def _restarted(found: Move, workload: str) -> bool:
+    """Whether kubectl has restarted it."""
+    try:
+        found.cluster.kubectl("rollout", "restart", workload, "-n", found.place)
+    except RuntimeError as refused:
+        if "within the past second" not in str(refused):
+            raise
+        return False
+    return True
 
 
 def model_of(found: Move) -> installation.Old:
@@ -359,7 +367,7 @@ def test_a_step_out_of_order_is_refused(
     for name in ("labels", "old-webhook"):
         done = found.run("trigger", "--to", "cr", "--step", name)
         assert (done.returncode, "not installed" in done.stderr) == (1, True), done.stderr
-    install(mode="both").start_registered()
+    install(mode="both")
     for name in ("labels", "old-webhook"):
         done = found.run("trigger", "--to", "cr", "--step", name)
         assert (done.returncode, "a pod would be bare" in done.stderr) == (1, True), done.stderr

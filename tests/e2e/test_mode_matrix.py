@@ -7,7 +7,6 @@ The tables of docs/triggers.md are written by ``--update-docs`` and compared oth
 
 import base64
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +18,12 @@ import pytest
 from tests.e2e.admission.manifests import runtime, workload
 from tests.e2e.admission.observed import bare, injected
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import PROBE_DEPLOYMENT, PROBE_POD, RELEASE_NAMESPACE, ROOT, Options, Webhook
+from tests.e2e.charts import RELEASE_NAMESPACE, run_helm, without_kinds
+from tests.e2e.installed import PROBE_DEPLOYMENT, PROBE_POD, ROOT, Options, Webhook
+from tests.e2e.kinds import serve_kinds
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
-from tests.e2e.test_chart import CHART, PROVIDED, run_helm
+from tests.e2e.test_chart import PROVIDED
 
 JSON = Any  # a Kubernetes object as received
 Shape = tuple[str, str]
@@ -89,7 +90,7 @@ class Lab:
 
     def start(self) -> None:
         """Installs the first shape, and starts a webhook for each under the account that the chart made."""
-        self.helm("install", "kagenti", str(CHART), *_values(SHAPES[0]))
+        self.helm("install", "kagenti", str(without_kinds()), *_values(SHAPES[0]))
         account = self.place.service_account_kubeconfig(RELEASE_NAMESPACE, "kagenti-webhook")
         for shape in SHAPES:
             options, folder = Options(mode=shape[0], target=shape[1]), self.folder / "-".join(shape)
@@ -126,14 +127,14 @@ class Lab:
 
     def _called(self, shape: Shape) -> bool:
         """Whether a dry run reaches the process of that shape: it counts one more answer of its mutating entry."""
-        before = _decisions(self.webhooks[shape])
+        before = self.webhooks[shape].decisions()
         probe = PROBE_POD if shape[1] == "pods" else PROBE_DEPLOYMENT
         self.api.create({**probe, "metadata": {**probe["metadata"], "namespace": TEAM}}, dry_run=True)
-        return _decisions(self.webhooks[shape]) > before
+        return self.webhooks[shape].decisions() > before
 
     def upgrade(self, shape: Shape) -> None:
         """Switches by ``helm upgrade``; local addresses in the configurations are overwritten."""
-        self.become(shape, "upgrade", "--force-conflicts", "kagenti", str(CHART), *_values(shape))
+        self.become(shape, "upgrade", "--force-conflicts", "kagenti", str(without_kinds()), *_values(shape))
 
     def create(self, kind: str) -> None:
         """Creates a workload for each trigger; AgentRuntimes first."""
@@ -164,11 +165,14 @@ class Lab:
     def pods(self, *, but: frozenset[str] = frozenset()) -> dict[str, JSON]:
         """Returns the pods of this step by trigger, those with other uids."""
         found = {}
-        for pod in self.api.items("Pod", TEAM):
-            step, _, trigger = pod["metadata"]["labels"]["app"].partition("-")
-            if step == f"s{self.steps}" and pod["metadata"]["uid"] not in but:
-                found[trigger] = pod
+        for pod in self.api.items("Pod", TEAM, labelSelector=self._mine()):
+            if pod["metadata"]["uid"] not in but:
+                found[pod["metadata"]["labels"]["app"].partition("-")[2]] = pod
         return found
+
+    def _mine(self) -> str:
+        """The selector of this step's pods: those of all steps are megabytes."""
+        return f"app in ({','.join(map(self.name, TRIGGERS))})"
 
     def everything(self) -> dict[str, str]:
         """Returns a hash of what is the users' of each pod and workload: all but status and the server's own metadata."""
@@ -183,15 +187,15 @@ class Lab:
     def made_again(self) -> dict[str, str]:
         """Deletes this step's pods and returns what becomes of the new ones by trigger; "waits" where none may be made."""
         old = frozenset(pod["metadata"]["uid"] for pod in self.pods().values())
-        self.place.kubectl(
-            "delete", "pods", "-n", TEAM, "-l", f"app in ({','.join(map(self.name, TRIGGERS))})", "--wait=false"
-        )
-        refused = set()
+        self.place.kubectl("delete", "pods", "-n", TEAM, "-l", self._mine(), "--wait=false")
+        refused: set[str] = set()
 
         def settled() -> bool:
-            refused.update(trigger for trigger in TRIGGERS if self._refused(trigger))
+            refused.update(self._refused())
             new = self.pods(but=old)
-            gone = old.isdisjoint(pod["metadata"]["uid"] for pod in self.api.items("Pod", TEAM))
+            gone = old.isdisjoint(
+                pod["metadata"]["uid"] for pod in self.api.items("Pod", TEAM, labelSelector=self._mine())
+            )
             return (
                 gone and set(new) | refused == set(TRIGGERS) and all("nodeName" in pod["spec"] for pod in new.values())
             )
@@ -199,21 +203,16 @@ class Lab:
         wait_until(settled, 20, lambda: f"made again: {sorted(self.pods(but=old))}, refused {sorted(refused)}")
         return dict.fromkeys(refused, "waits") | {trigger: state(pod) for trigger, pod in self.pods(but=old).items()}
 
-    def _refused(self, trigger: str) -> bool:
-        events = self.api.request("GET", f"/api/v1/namespaces/{TEAM}/events", reason="FailedCreate")
-        named = [event for event in events.body["items"] if event["reason"] == "FailedCreate"]
-        return any(event["involvedObject"]["name"].startswith(self.name(trigger)) for event in named)
+    def _refused(self) -> set[str]:
+        """The triggers of this step whose controllers may create no pod."""
+        path = f"/api/v1/namespaces/{TEAM}/events"
+        events = self.api.request("GET", path, fieldSelector="reason=FailedCreate").body["items"]
+        named = {event["involvedObject"]["name"] for event in events}
+        return {trigger for trigger in TRIGGERS if any(name.startswith(self.name(trigger)) for name in named)}
 
 
 def _values(shape: Shape) -> list[str]:
     return [*PROVIDED, "--set", f"webhook.triggerMode={shape[0]},webhook.target={shape[1]}"]
-
-
-def _decisions(webhook: Webhook) -> float:
-    """Returns how many mutating reviews that process has answered."""
-    lines = (webhook.get("/metrics") or "").splitlines()
-    counted = [line for line in lines if re.match(r'kagenti_webhook_decisions_total\{.*entry="(pods|workloads)"', line)]
-    return sum(float(line.rpartition(" ")[2]) for line in counted)
 
 
 def state(pod: JSON) -> str:
@@ -226,6 +225,7 @@ def state(pod: JSON) -> str:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The tour, made once."""
     with ControlPlane() as plane:
+        serve_kinds(plane)
         plane.kubectl("create", "namespace", RELEASE_NAMESPACE)
         plane.kubectl("create", "namespace", TEAM)
         plane.kubectl("label", "namespace", TEAM, "kagenti.io/enrolled=true")

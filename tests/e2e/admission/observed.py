@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from tests.e2e.audit import lines
 from tests.e2e.plane.control_plane import ControlPlane
 
 JSON = Any  # a Kubernetes object as received
@@ -55,12 +56,12 @@ def receipt(pod: Mapping[str, JSON]) -> JSON | None:
 def verdicts(plane: ControlPlane, *, resource: str, namespace: str, name: str = "") -> list[Verdict]:
     """Returns what the audit log recorded for creations of that resource, oldest first."""
     found = []
-    for line in plane.audit_log.read_bytes().splitlines():
+    for line in lines(plane.audit_log, namespace=namespace):
         if b'"inject-' not in line or b"kagenti.io/reason" not in line:
             continue
         event = orjson.loads(line)
         reference = event.get("objectRef") or {}
-        if reference.get("resource") != resource or reference.get("namespace") != namespace:
+        if reference.get("resource") != resource:
             continue
         if name and reference.get("name") != name:
             continue

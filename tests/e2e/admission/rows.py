@@ -9,6 +9,7 @@ import orjson
 from tests.e2e.admission.manifests import config
 from tests.e2e.admission.observed import Verdict, verdicts
 from tests.e2e.api_client import Answer, ApiClient
+from tests.e2e.audit import lines
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
 
@@ -107,11 +108,11 @@ class Observer:
 def policies(cluster: ControlPlane, *, resource: str, namespace: str) -> list[str]:
     """Returns the policy annotations that the audit log has for creations in the namespace, oldest first."""
     found = []
-    for line in cluster.audit_log.read_bytes().splitlines():
+    for line in lines(cluster.audit_log, namespace=namespace):
         if b"kagenti.io/policy" not in line:
             continue
         event = orjson.loads(line)
         reference = event.get("objectRef") or {}
-        if (reference.get("resource"), reference.get("namespace")) == (resource, namespace):
+        if reference.get("resource") == resource:
             found += [value for key, value in event["annotations"].items() if key.endswith("kagenti.io/policy")]
     return found

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.admission.manifests import config, pod, runtime, workload
 from tests.e2e.admission.observed import bare, injected
 from tests.e2e.api_client import Answer, ApiClient
+from tests.e2e.audit import lines
 from tests.e2e.delaying_proxy import DelayingProxy
 from tests.e2e.installed import Installed, Options
 from tests.e2e.plane.control_plane import ControlPlane
@@ -23,7 +24,7 @@ ROUNDS, PAIRS = 20, 10
 def calls(cluster: ControlPlane, since: int) -> list[str]:
     """Returns ``verb resource`` of the webhook's requests after that offset of the audit log, watches left out."""
     found = []
-    for line in cluster.audit_log.read_bytes()[since:].splitlines():
+    for line in lines(cluster.audit_log, since=since):
         event = orjson.loads(line)
         if event["user"]["username"] == WEBHOOK_USER and event["verb"] != "watch":
             found.append(f"{event['verb']} {(event.get('objectRef') or {}).get('resource', event['requestURI'])}")
@@ -59,19 +60,16 @@ def test_one_apply_runtime_first_never_gives_a_bare_pod(
             items += [runtime(namespace, name, kind="Deployment", target=name), workload("Deployment", namespace, name)]
         text = orjson.dumps({"apiVersion": "v1", "kind": "List", "items": items}).decode()
         cluster.kubectl("apply", "-f", "-", stdin=text)
-    wait_until(lambda: len(api.items("Pod", namespace)) >= ROUNDS * PAIRS, 60, lambda: "pods missing")
+    wait_until(lambda: api.count("Pod", namespace) >= ROUNDS * PAIRS, 60, lambda: "pods missing")
     assert [found["metadata"]["name"] for found in api.items("Pod", namespace) if not injected(found)] == []
 
 
 @pytest.fixture
-def slow(
-    cluster: ControlPlane, install: Callable[..., Installed], tmp_path: Path
-) -> Iterator[Callable[..., tuple[Installed, DelayingProxy]]]:
+def slow(cluster: ControlPlane, tmp_path: Path) -> Iterator[Callable[..., tuple[Installed, DelayingProxy]]]:
     """An installation whose webhook watches one of our kinds through a proxy that can hold events back."""
     made: list[tuple[Installed, DelayingProxy]] = []
 
     def give(kind: str = "agentruntimes", **options: str) -> tuple[Installed, DelayingProxy]:
-        install(mode="both", consistency="strict", extra=("webhook.replicas=3",)).stop()
         proxy = DelayingProxy(cluster, hold_path=f"/apis/kagenti.io/v1alpha1/{kind}")
         proxy.start()
         installation = Installed(cluster, Options(**options), folder=tmp_path, through=proxy.kubeconfig)
@@ -84,7 +82,6 @@ def slow(
         proxy.release()
         installation.stop()
         proxy.stop()
-    install(mode="label")  # whatever ran before is gone: the next test gets a fresh one
 
 
 def test_a_delayed_watch_lets_nothing_through_in_strict(

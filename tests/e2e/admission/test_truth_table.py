@@ -215,7 +215,7 @@ def test_a_layer_that_cannot_be_read_lets_nothing_through(
     cluster: ControlPlane,
 ) -> None:
     """A triggered pod is denied with the layer to mend; without a trigger too, for the policy might be Mandatory."""
-    install(mode=mode, extra=("webhook.replicas=4",))
+    install(mode=mode)
     manifest = pod(unreadable, "weather", label=label)
     answer = api.create(manifest, dry_run=True)
     assert not answer.ok
@@ -224,11 +224,8 @@ def test_a_layer_that_cannot_be_read_lets_nothing_through(
 
 
 @pytest.fixture(params=["label", "cr", "both"])
-def cut_off(
-    request: pytest.FixtureRequest, cluster: ControlPlane, install: Callable[..., Installed], tmp_path: Path
-) -> Iterator[DelayingProxy]:
+def cut_off(request: pytest.FixtureRequest, cluster: ControlPlane, tmp_path: Path) -> Iterator[DelayingProxy]:
     """An installation whose webhook gets no answer to its strict reads."""
-    install(mode="both", extra=("webhook.replicas=3",)).stop()
     proxy = DelayingProxy(cluster, hold_path="/apis/kagenti.io/v1alpha1/namespaces/")
     proxy.start()
     installation = Installed(cluster, Options(mode=request.param), folder=tmp_path, through=proxy.kubeconfig)
@@ -239,7 +236,6 @@ def cut_off(
     finally:
         installation.stop()
         proxy.stop()
-        install(mode="label")  # whatever ran before is gone: the next test gets a fresh one
 
 
 def test_without_an_answer_to_the_strict_read_a_pod_waits(

@@ -71,7 +71,8 @@ class Network:
 class Node:
     """The node: an address of its own at which services stand, reachable from every pod and from this machine."""
 
-    ADDRESS, SECOND = "10.209.255.254", "10.209.255.253"
+    # Two runs on one machine do not meet; no pod is ever here.
+    ADDRESS, SECOND = (f"10.209.255.{first + os.getpid() % 120}" for first in (2, 130))
 
     def __init__(self, address: str = ADDRESS) -> None:
         """``address`` is one of the two: where two installations run beside each other, each has its services."""

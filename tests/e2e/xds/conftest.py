@@ -40,7 +40,7 @@ def idp(node: str) -> Iterator[Oidc]:
 
 @pytest.fixture(scope="session")
 def mesh(install: Callable[..., Installed], node: str) -> Iterator[Callable[[], Xds]]:
-    """Gives a running xDS server of the installation in mode both."""
+    """Gives a running xDS server of the installation in mode both; it looks for new keys often."""
     current: list[Xds] = []
 
     def give() -> Xds:
@@ -48,7 +48,7 @@ def mesh(install: Callable[..., Installed], node: str) -> Iterator[Callable[[], 
         if not current or current[0].installation is not installation:
             for old in current:
                 old.stop()
-            current[:] = [Xds(installation, address=node)]
+            current[:] = [Xds(installation, address=node, program="tests.e2e.quick")]
         if current[0].process is None or not current[0].alive:
             current[0].start()
         return current[0]

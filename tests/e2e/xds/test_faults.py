@@ -10,12 +10,12 @@ import pytest
 
 from tests.e2e.admission.manifests import config
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import Webhook
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.pod_runner import PodRunner
 from tests.e2e.pod_runner.admin import CONNECTED, UPDATES
 from tests.e2e.pod_runner.volumes import project
+from tests.e2e.quick import KEYS
 from tests.e2e.xds.callers import Callers, failed
 from tests.e2e.xds.calls import ask
 from tests.e2e.xds.settings import apply_runtime, awaited, outbound, rule
@@ -26,8 +26,6 @@ from tests.oidc import Client, Key, Oidc
 
 JSON = Any  # settings and debug pages
 COMES_BACK = 20.0  # seconds: Envoy asks again after at most 5 s, the servers have to start
-POLL = 30.0
-"""Seconds after which the keys of an identity provider are known at the latest (spec 05)."""
 REFUSED = 'kagenti_xds_streams_total{event="refused"}'
 """Shown by a server that has refused somebody."""
 ROUNDS = 5.0  # seconds for push and effect, and for a busy machine
@@ -136,19 +134,12 @@ def test_a_server_that_starts_before_the_api_server_waits_for_it(
         assert ask(pod.address, 8081, token=token).status == 200
     finally:
         cluster.start_api_server()
-        fresh(xds.installation.webhook)
+        xds.installation.resume()
     wait_until(xds.ready, 60, lambda: f"{xds.lacks()} {xds.log.read_text()[-1500:]}")
     wait_propagated(xds, pod)
     assert ask(pod.address, 8081, token=token).status == 200
     accept(api, namespace, "afterwards.example")
     wait_accepted(pod, idp.token(aud="afterwards.example"))
-
-
-def fresh(webhook: Webhook) -> None:
-    """Starts the webhook anew: the old one asks again within half a minute, and until then misses new configs."""
-    webhook.stop()
-    webhook.start()
-    webhook.wait_ready()
 
 
 def test_an_envoy_that_starts_before_the_server_serves_nobody(
@@ -186,7 +177,7 @@ def test_without_keys_at_the_start_a_pod_waits(
     assert f"no keys have come from {own_idp.jwks_url}" in waiting["message"]
     assert not pod.started()
     own_idp.start()
-    pod.wait_started(POLL + COMES_BACK)
+    pod.wait_started(KEYS + COMES_BACK)
     token = own_idp.token(aud=audience(own_team))
     assert ask(pod.address, 8081, token=token).status == 200
 
@@ -202,7 +193,7 @@ def test_without_keys_at_the_start_a_pod_waits(
     assert ask(pod.address, 8081, token=token).status == 403
     assert ask(pod.address, 8081).status == 401
     own_idp.start()
-    wait_until(lambda: not key_fault(xds, own_idp), POLL + ROUNDS, lambda: str(xds.debug("keys")))
+    wait_until(lambda: not key_fault(xds, own_idp), KEYS + ROUNDS, lambda: str(xds.debug("keys")))
     wait_propagated(xds, pod)
     assert ask(pod.address, 8081, token=own_idp.token(aud="later.example")).status == 200
 
@@ -222,8 +213,8 @@ def test_a_rotated_key_is_known_within_one_poll(
     own_idp.keys = [Key("faulty-2")]
     new, begun = own_idp.token(aud=audience(own_team)), time.monotonic()
     assert ask(pod.address, 8081, token=new).status == 401
-    wait_until(lambda: ask(pod.address, 8081, token=new).status == 200, POLL + ROUNDS, lambda: "the new key is unknown")
-    assert time.monotonic() - begun < POLL + ROUNDS
+    wait_until(lambda: ask(pod.address, 8081, token=new).status == 200, KEYS + ROUNDS, lambda: "the new key is unknown")
+    assert time.monotonic() - begun < KEYS + ROUNDS
     assert ask(pod.address, 8081, token=old).status == 401
 
 
