@@ -136,17 +136,17 @@ def measure(plane: ControlPlane, count: int, make: Callable[[str], Replica]) -> 
     changed = first.until(done(2 * count))
     say(f"changed after {changed:.1f} s; silence")
     time.sleep(2)
-    before, cpu = first.metrics()[WRITTEN], spent(first.process)
+    before, cpu = first.metrics().get(WRITTEN, 0), spent(first.process)
     time.sleep(STILL)
     cpu, memory = (spent(first.process) - cpu) / STILL, resident(first.process)
-    still = first.metrics()[WRITTEN] - before
+    still = first.metrics().get(WRITTEN, 0) - before
     second = make("kagenti-operator-b")
     second.until(lambda read: QUEUE in read)
     time.sleep(2)
     first.kill()
     taken, moment = second.until(lambda read: read.get(LEADING) == 1), time.monotonic()
     settled = taken + second.until(idle(count))
-    rewritten = second.metrics()[WRITTEN]
+    rewritten = second.metrics().get(WRITTEN, 0)
     say(
         f"taken over after {taken:.1f} s, all looked at after {settled:.1f} s, {time.monotonic() - moment:.1f} s of work"
     )
