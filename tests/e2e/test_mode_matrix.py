@@ -148,9 +148,9 @@ class Lab:
                 self._make(runtime(TEAM, name, kind=kind, target=name, type="agent"))
             labels = MARK if trigger in ("label", "both") else None
             self._make(workload(kind, TEAM, name, labels=labels, own=MARK if trigger == "own" else None))
-        wait_until(self._run, 20, lambda: f"{kind}: {sorted(self.pods())} run")
+        wait_until(self.at_rest, 20, lambda: f"{kind}: {sorted(self.pods())} run")
 
-    def _run(self) -> bool:
+    def at_rest(self) -> bool:
         """Whether this step's pods have come to rest: what a controller or the scheduler writes has been written."""
         found = self.mine()
         return len(found) == self.each * len(TRIGGERS) and all(
@@ -297,9 +297,13 @@ def test_a_roll_out_after_a_switch_to_target_workloads_fills_the_templates(lab: 
     lab.create("Deployment")
     shape = ("both", "workloads")
     lab.upgrade(shape)
-    old = frozenset(pod["metadata"]["uid"] for pod in lab.pods().values())
+    old = frozenset(pod["metadata"]["uid"] for pod in lab.mine())
     lab.place.kubectl("rollout", "restart", "-n", TEAM, *(f"deployment/{lab.name(trigger)}" for trigger in TRIGGERS))
-    wait_until(lambda: len(lab.pods(but=old)) == len(TRIGGERS), 20, lambda: f"rolled: {sorted(lab.pods(but=old))}")
+
+    def rolled() -> bool:
+        return lab.at_rest() and old.isdisjoint(pod["metadata"]["uid"] for pod in lab.mine())
+
+    wait_until(rolled, 20, lambda: f"rolled: {sorted(lab.pods(but=old))}")
     assert {trigger: state(pod) for trigger, pod in lab.pods(but=old).items()} == {
         trigger: "injected" if triggered(shape, trigger) else "bare" for trigger in TRIGGERS
     }
