@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 AGENTS = ("cards", "controller", "operator", "xds")
 """Folders whose tests share the second plane, the agents' one; all others that need a plane share the first."""
 OWN_PLANE = (
-    *("test_benches", "test_chart", "test_demo", "test_keycloak_exchange", "test_keycloak_java"),
+    *("test_benches", "test_chart", "test_chart_values", "test_demo", "test_keycloak_exchange", "test_keycloak_java"),
     *("test_ambient_mesh", "test_lifecycle", "test_mode_matrix", "test_survival", "test_uninstall", "test_xds"),
 )
 """Files that need neither: each runs in whichever process is free."""

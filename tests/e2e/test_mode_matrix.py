@@ -7,6 +7,7 @@ The tables of docs/triggers.md are written by ``--update-docs`` and compared oth
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.e2e.api_client import ApiClient
 from tests.e2e.charts import RELEASE_NAMESPACE, run_helm, without_kinds
 from tests.e2e.installed import PROBE_DEPLOYMENT, PROBE_POD, ROOT, Options, Webhook
 from tests.e2e.kinds import serve_kinds
-from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.control_plane import NODES, ControlPlane
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.test_chart import PROVIDED
 
@@ -80,6 +81,7 @@ class Lab:
     webhooks: dict[Shape, Webhook] = field(default_factory=dict)
     rendered: dict[str, JSON] = field(default_factory=dict)
     steps: int = 0
+    each: int = 1
     after_switch: dict[tuple[Shape, Shape, str], str] = field(default_factory=dict)
     fresh: dict[tuple[Shape, str], set[str]] = field(default_factory=dict)
 
@@ -139,19 +141,20 @@ class Lab:
     def create(self, kind: str) -> None:
         """Creates a workload for each trigger; AgentRuntimes first."""
         self.steps += 1
+        self.each = len(NODES) if kind == "DaemonSet" else 1
         for trigger in TRIGGERS:
             name = self.name(trigger)
             if trigger in ("runtime", "both"):
                 self._make(runtime(TEAM, name, kind=kind, target=name, type="agent"))
             labels = MARK if trigger in ("label", "both") else None
             self._make(workload(kind, TEAM, name, labels=labels, own=MARK if trigger == "own" else None))
-        wait_until(self._run, 20, lambda: f"{kind}: {sorted(self.pods())} run")
+        wait_until(self.at_rest, 20, lambda: f"{kind}: {sorted(self.pods())} run")
 
-    def _run(self) -> bool:
+    def at_rest(self) -> bool:
         """Whether this step's pods have come to rest: what a controller or the scheduler writes has been written."""
-        found = self.pods()
-        return len(found) == len(TRIGGERS) and all(
-            pod["status"].get("phase") in ("Running", "Succeeded") for pod in found.values()
+        found = self.mine()
+        return len(found) == self.each * len(TRIGGERS) and all(
+            pod["status"].get("phase") in ("Running", "Succeeded") for pod in found
         )
 
     def _make(self, manifest: JSON) -> None:
@@ -164,14 +167,13 @@ class Lab:
 
     def pods(self, *, but: frozenset[str] = frozenset()) -> dict[str, JSON]:
         """Returns the pods of this step by trigger, those with other uids."""
-        found = {}
-        for pod in self.api.items("Pod", TEAM, labelSelector=self._mine()):
-            if pod["metadata"]["uid"] not in but:
-                found[pod["metadata"]["labels"]["app"].partition("-")[2]] = pod
-        return found
+        return {_trigger(pod): pod for pod in self.mine() if pod["metadata"]["uid"] not in but}
 
-    def _mine(self) -> str:
-        """The selector of this step's pods: those of all steps are megabytes."""
+    def mine(self) -> list[JSON]:
+        """Returns all pods of this step; a DaemonSet has one on each node. Those of all steps are megabytes."""
+        return self.api.items("Pod", TEAM, labelSelector=self._selector())
+
+    def _selector(self) -> str:
         return f"app in ({','.join(map(self.name, TRIGGERS))})"
 
     def everything(self) -> dict[str, str]:
@@ -186,19 +188,17 @@ class Lab:
 
     def made_again(self) -> dict[str, str]:
         """Deletes this step's pods and returns what becomes of the new ones by trigger; "waits" where none may be made."""
-        old = frozenset(pod["metadata"]["uid"] for pod in self.pods().values())
-        self.place.kubectl("delete", "pods", "-n", TEAM, "-l", self._mine(), "--wait=false")
+        old = frozenset(pod["metadata"]["uid"] for pod in self.mine())
+        self.place.kubectl("delete", "pods", "-n", TEAM, "-l", self._selector(), "--wait=false")
         refused: set[str] = set()
 
         def settled() -> bool:
             refused.update(self._refused())
-            new = self.pods(but=old)
-            gone = old.isdisjoint(
-                pod["metadata"]["uid"] for pod in self.api.items("Pod", TEAM, labelSelector=self._mine())
-            )
-            return (
-                gone and set(new) | refused == set(TRIGGERS) and all("nodeName" in pod["spec"] for pod in new.values())
-            )
+            found = self.mine()
+            made = Counter(map(_trigger, found))
+            gone = old.isdisjoint(pod["metadata"]["uid"] for pod in found)
+            whole = all(made[trigger] == self.each for trigger in TRIGGERS if trigger not in refused)
+            return gone and whole and all("nodeName" in pod["spec"] for pod in found)
 
         wait_until(settled, 20, lambda: f"made again: {sorted(self.pods(but=old))}, refused {sorted(refused)}")
         return dict.fromkeys(refused, "waits") | {trigger: state(pod) for trigger, pod in self.pods(but=old).items()}
@@ -209,6 +209,11 @@ class Lab:
         events = self.api.request("GET", path, fieldSelector="reason=FailedCreate").body["items"]
         named = {event["involvedObject"]["name"] for event in events}
         return {trigger for trigger in TRIGGERS if any(name.startswith(self.name(trigger)) for name in named)}
+
+
+def _trigger(pod: JSON) -> str:
+    """Returns what the workload of a pod is triggered by."""
+    return str(pod["metadata"]["labels"]["app"].partition("-")[2])
 
 
 def _values(shape: Shape) -> list[str]:
@@ -292,9 +297,13 @@ def test_a_roll_out_after_a_switch_to_target_workloads_fills_the_templates(lab: 
     lab.create("Deployment")
     shape = ("both", "workloads")
     lab.upgrade(shape)
-    old = frozenset(pod["metadata"]["uid"] for pod in lab.pods().values())
+    old = frozenset(pod["metadata"]["uid"] for pod in lab.mine())
     lab.place.kubectl("rollout", "restart", "-n", TEAM, *(f"deployment/{lab.name(trigger)}" for trigger in TRIGGERS))
-    wait_until(lambda: len(lab.pods(but=old)) == len(TRIGGERS), 20, lambda: f"rolled: {sorted(lab.pods(but=old))}")
+
+    def rolled() -> bool:
+        return lab.at_rest() and old.isdisjoint(pod["metadata"]["uid"] for pod in lab.mine())
+
+    wait_until(rolled, 20, lambda: f"rolled: {sorted(lab.pods(but=old))}")
     assert {trigger: state(pod) for trigger, pod in lab.pods(but=old).items()} == {
         trigger: "injected" if triggered(shape, trigger) else "bare" for trigger in TRIGGERS
     }
