@@ -144,14 +144,17 @@ def test_secrets_were_touched_by_the_operator_alone_and_by_name(stage: Stage) ->
 
 
 def _another_leaf(stage: Stage, old: str, *, after: str) -> str:
-    """Waits until every replica shows another leaf than ``old``, one and the same; returns its fingerprint."""
+    """Waits until every replica shows one leaf, another than ``old``, and no change of CA is under way; returns its fingerprint."""
 
-    def shown() -> set[str]:
-        leaf = stage.material("webhook").leaf
-        return {"none" if leaf is None else leaf.fingerprint, *(replica.served() for replica in stage.replicas)}
+    def shown() -> str:
+        found = stage.material("webhook")
+        if found.leaf is None or found.signing is None or found.successor is not None:
+            return ""
+        served = {found.leaf.fingerprint, *(replica.served() for replica in stage.replicas)}
+        return served.pop() if len(served) == 1 and found.leaf.issued_by(found.signing) else ""
 
-    stage.until(lambda: len(found := shown()) == 1 and found.isdisjoint({old, "none"}), 30, f"{after}: no other leaf")
-    return shown().pop()
+    stage.until(lambda: shown() not in ("", old), 30, f"{after}: no other leaf")
+    return shown()
 
 
 def _now() -> datetime.datetime:
