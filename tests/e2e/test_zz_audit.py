@@ -98,7 +98,7 @@ def test_no_right_is_unused(account: str, ours: list[Request]) -> None:
     streamed = {right for right in rights if right.verb == "list" and replace(right, verb="watch") in rights}
     assert set(UNUSED[account]) <= rights, "UNUSED speaks of rights that are not granted"
     left = rights - used(ours, account, rights) - streamed - set(UNUSED[account])
-    assert told(left) == [], "grant less, test what uses it, or say why in UNUSED"
+    assert told(left) == [], f"{told(left)}: grant less, test what uses it, or say why in UNUSED"
 
 
 def test_the_api_server_noted_what_we_changed(cluster: ControlPlane) -> None:

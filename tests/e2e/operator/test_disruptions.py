@@ -117,7 +117,7 @@ async def test_a_restart_replaces_every_pod(bench: Bench, account: Path, kind: s
         outcome = await Disruptor(client).restart(target, uid=before["metadata"]["uid"], now=now)
         again = await Disruptor(client).restart(target, uid="9e1fdd0e-0000-4000-8000-000000000000", now=now)
     assert (outcome.answer, outcome.generation) == ("Accepted", before["metadata"]["generation"] + 1)
-    assert again.answer == "Unknown", "422: nothing was written, and no second restart is sent before that is seen"
+    assert again.answer == "Conflict", "422 on the uid: another workload of that name, and nothing was written"
     assert "metadata.uid" in again.message
 
     def over() -> bool:
