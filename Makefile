@@ -1,5 +1,7 @@
 # Every target sets up what it needs; `make help` lists them. The only requirements are Python >= 3.11, git and make.
-PYTHON ?= python3
+# The distribution's Python where it is new enough and makes environments: it was built by profile, one built by hand hardly
+# ever is, and everything here takes a tenth to a fifth longer with such a one. PYTHON=… is another.
+PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, sys; assert sys.version_info >= (3, 11)' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed

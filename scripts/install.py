@@ -34,6 +34,13 @@ def run(title: str, command: list[str]) -> None:
     print(f"install: {title} done in {time.monotonic() - start:.0f} s", flush=True)
 
 
+def made_by_this_python(target: Path) -> bool:
+    """Whether an environment is there and belongs to the interpreter that runs this: another one's cannot be updated."""
+    settings = target / "pyvenv.cfg"
+    home = f"home = {Path(sys.base_prefix, 'bin')}"
+    return settings.exists() and home in settings.read_text().splitlines()
+
+
 def main(target: Path) -> None:
     """Brings the environment at that path up to the lock file; nothing is done when it is already there."""
     if sys.version_info < MINIMUM:
@@ -43,9 +50,8 @@ def main(target: Path) -> None:
     if stamp.exists() and stamp.read_text() == wanted:
         stamp.touch()
         return
-    if not (target / "bin" / "python").exists():
-        print(f"install: creating {target}", flush=True)
-        venv.create(target, with_pip=True)
+    print(f"install: creating {target} with Python {sys.version.split()[0]}", flush=True)
+    venv.create(target, with_pip=True, clear=not made_by_this_python(target))
     pip = [str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run("locked dependencies", [*pip, "--require-hashes", "-r", str(LOCK)])
     run("kagenti (editable)", [*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
