@@ -22,14 +22,6 @@ def unfit() -> str:
     return permitted() or ("" if shutil.which("curl") else "curl missing; apt-get install curl")
 
 
-class DemoNode(Node):
-    """A node of this run alone: two demos, or a demo beside the tests, do not meet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ADDRESS = f"10.209.254.{1 + os.getpid() % 250}"  # no pod is ever here (pod_runner.Network)
-
-
 class _Echo(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
@@ -43,7 +35,8 @@ class Neighbours:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.address = stack.enter_context(DemoNode()).ADDRESS
+            # An address of this run alone, at which no pod ever is: two demos, or a demo beside the tests, do not meet.
+            self.address = stack.enter_context(Node(f"10.209.254.{1 + os.getpid() % 250}")).address
             clients = [
                 Client(client_id(name), secret=SECRET, scopes={TOOL_SCOPE: TOOL_AUDIENCE})
                 for name in (BY_LABEL, BY_RUNTIME)

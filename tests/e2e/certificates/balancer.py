@@ -94,9 +94,8 @@ async def _answers_ready(port: int) -> bool:
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-            writer.write(b"GET /readyz HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n")
-            status = await reader.readline()
-            writer.transport.abort()
+            with contextlib.closing(writer):  # also where the answer does not come in time
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n")
+                return b" 200 " in await reader.readline()
     except (OSError, TimeoutError):
         return False
-    return b" 200 " in status

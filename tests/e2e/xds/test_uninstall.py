@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.admission.manifests import config, workload
 from tests.e2e.api_client import ApiClient
 from tests.e2e.installed import RELEASE_NAMESPACE, Options, free_port
+from tests.e2e.kinds import serve_kinds
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
@@ -41,6 +42,7 @@ CONFIGURATIONS = ("mutatingwebhookconfiguration", "validatingwebhookconfiguratio
 def place(node: str) -> Iterator[ControlPlane]:
     """A plane of its own: a release comes and goes; where pods cannot be run, this is skipped with ``node``."""
     with ControlPlane() as plane:
+        serve_kinds(plane)
         plane.kubectl("create", "namespace", RELEASE_NAMESPACE)
         yield plane
 
