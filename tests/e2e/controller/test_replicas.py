@@ -141,7 +141,7 @@ def test_one_watch_for_each_kind(
     api: ApiClient, cluster: ControlPlane, team: Callable[..., str], statuses: Statuses,
     replicas: Callable[[str], Operator],
 ) -> None:  # fmt: skip
-    """Counted at the API server, for the whole life of a process; and nothing but reads, statuses, events, the Lease, and who owns our webhooks."""
+    """Counted at the API server, for the whole life of a process; it writes statuses, events, its Lease, and who owns our webhooks."""
     namespace, name = team(), "kagenti-operator-counted"
     since = cluster.audit_log.stat().st_size
     operator = replicas(name).start()
