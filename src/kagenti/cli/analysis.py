@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from kagenti.cli import catalogue, manifests, workloads
+from kagenti.cli import catalogue, manifests, patience, workloads
 from kagenti.cli.catalogue import Held, Holding
 from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.cli.structured import dump
@@ -28,8 +28,9 @@ def run(files: Sequence[str], *, namespace: str, setup: Setup, output: str, kube
         output: table, json or yaml.
         kubeconfig: Path of the kubeconfig.
     """
-    holding, subjects = _of_files(files, namespace or "default") if files else _of_cluster(kubeconfig, namespace)
-    found = findings(holding, subjects, setup)
+    with patience.told(", ".join(files) or f"the workloads of {namespace or 'the whole cluster'}"):
+        holding, subjects = _of_files(files, namespace or "default") if files else _of_cluster(kubeconfig, namespace)
+        found = findings(holding, subjects, setup)
     if output == "table":
         lines = [": ".join(part for part in (what, one.reason, one.message) if part) for what, one in found]
         sys.stdout.write("".join(f"{line}\n" for line in lines or [f"nothing found in {len(subjects)} workloads"]))

@@ -49,6 +49,7 @@ class Holding:
     named: set[str] = field(default_factory=set)
     controllers: dict[WorkloadRef, OwnerReference] = field(default_factory=dict)
     tops: dict[tuple[str, OwnerReference], WorkloadRef | None] = field(default_factory=dict)
+    _by_target: dict[WorkloadRef, list[Held]] | None = field(default=None, init=False, compare=False)
 
     def cluster_config(self) -> Held | None:
         """Returns AgentRuntimeClusterConfig default."""
@@ -60,7 +61,12 @@ class Holding:
 
     def runtimes_for(self, target: WorkloadRef) -> Sequence[Held]:
         """Returns every AgentRuntime that targets that top owner."""
-        return [held for held in self.objects.values() if held.kind == "AgentRuntime" and held.target == target]
+        if self._by_target is None:  # looked up for each of thousands of workloads and pods
+            self._by_target = {}
+            for held in self.objects.values():
+                if held.kind == "AgentRuntime" and held.target is not None:
+                    self._by_target.setdefault(held.target, []).append(held)
+        return self._by_target.get(target, ())
 
     def is_namespace(self, name: str) -> bool:
         """Whether a namespace of that name is known."""
@@ -98,16 +104,21 @@ class Holding:
         elif kind in OUR_KINDS and group == wellknown.GROUP:
             held = _held(manifest, metadata, namespace)
             self.objects[held.kind, held.namespace, held.name] = held
+            self._by_target = None
         elif (group, kind) in _MADE:
             reference = workload.controller_reference(manifest)
             if reference is not None:
                 self.controllers[workload.reference_of(manifest, namespace=namespace)] = reference
 
     def over(self, known: "Holding") -> "Holding":
-        """Returns what is held once the objects here are applied to what is known: they replace by kind, namespace and name."""
+        """Returns what is held once the objects here are applied to what is known: they replace by kind, namespace and name.
+
+        A namespace keeps the labels that a file does not name, as ``kubectl apply`` leaves those that others have set.
+        """
+        labels = {name: {**known.namespaces.get(name, {}), **own} for name, own in self.namespaces.items()}
         return Holding(
             objects={**known.objects, **{key: _applied(held, known.objects.get(key)) for key, held in self.objects.items()}},
-            namespaces={**known.namespaces, **self.namespaces},
+            namespaces={**known.namespaces, **labels},
             named=known.named | self.named,
             controllers={**known.controllers, **self.controllers},
             tops={**known.tops, **self.tops},

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from kagenti.cli import catalogue, cluster, fleet, manifests
+from kagenti.cli import catalogue, cluster, fleet, manifests, patience
 from kagenti.cli.catalogue import Holding
 from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.cli.fleet import Fleet
@@ -21,6 +21,7 @@ from kagenti.core.workload import Subject
 from kagenti.errors import UsageError
 
 JSON = Any  # the answer, ready to be printed
+_LAYERS = ("AgentRuntimeClusterConfig", "AgentRuntimeConfig", "AgentRuntime")
 _MOST_NAMES = 5  # workloads that a group names on the terminal; -o json names all
 _MOST_VALUE = 60  # characters of a value on the terminal
 
@@ -50,8 +51,9 @@ def run(files: Sequence[str], *, namespace: str, setup: Setup, output: str, kube
     """Prints what applying the files would change; returns 1 if something would, as ``kubectl diff`` does."""
     proposed = catalogue.from_documents(manifests.unrolled(manifests.read(files)), namespace=namespace)
     places = _concerned(proposed)
-    known = cluster.session(kubeconfig, lambda client: fleet.read(client, places))
-    found = [difference for difference in compare(known, proposed, setup) if not difference.nothing]
+    with patience.told("the workloads of " + ("the whole cluster" if places is None else ", ".join(sorted(places)))):
+        known = cluster.session(kubeconfig, lambda client: fleet.read(client, places))
+        found = [difference for difference in compare(known, proposed, setup) if not difference.nothing]
     seen = len(known.subjects())
     if output == "table":
         sys.stdout.write("".join(f"{line}\n" for line in _lines(found, seen)))
@@ -62,11 +64,12 @@ def run(files: Sequence[str], *, namespace: str, setup: Setup, output: str, kube
 
 def _concerned(proposed: Holding) -> set[str] | None:
     """Returns the namespaces that the files can change anything in; None for all."""
-    if not proposed.objects and not proposed.namespaces:
-        raise UsageError("the files hold no AgentRuntimeClusterConfig, AgentRuntimeConfig, AgentRuntime or Namespace")
+    layers = [held for held in proposed.objects.values() if held.kind in _LAYERS]
+    if not layers and not proposed.namespaces:
+        raise UsageError(f"the files hold no {', '.join(_LAYERS)} or Namespace; name those that would be applied")
     if proposed.cluster_config() is not None:
         return None
-    return {held.namespace for held in proposed.objects.values()} | set(proposed.namespaces)
+    return {held.namespace for held in layers} | set(proposed.namespaces)
 
 
 def compare(known: Fleet, proposed: Holding, setup: Setup) -> Iterator[Difference]:

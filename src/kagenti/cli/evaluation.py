@@ -77,7 +77,8 @@ class Evaluator:
             sources=self._sources(seen),
             context=self.context,
             namespace_labels=self._labels(pod.namespace),
-            coverage=self._coverage(pod),
+            # With target workloads the webhook was called for the template, which stands in the owner.
+            coverage=self._coverage(seen if self.setup.target == "workloads" else pod),
             now=self.now,
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+from kagenti import errors
 from kagenti.cli import cluster
 from kagenti.cli.catalogue import Holding
 from kagenti.core.workload import Subject, WorkloadRef, subject_of
@@ -48,8 +49,19 @@ async def read(client: KubeClient, namespaces: Iterable[str] | None) -> Fleet:
         ClusterError: Something of it may not be read, or the API server does not answer.
     """
     places = None if namespaces is None else sorted(namespaces)
-    holding, templates, pods, replica_sets, runtimes = await asyncio.gather(
-        cluster.holding(client, places),
+    try:
+        return await _read(client, places)
+    except errors.Forbidden as problem:
+        where = "for the whole cluster; --namespace asks for one" if places is None else f"in {', '.join(places)}"
+        raise errors.Forbidden(
+            f"{problem}; it takes the ClusterRole view {where}, and always kagenti-view for the whole cluster, where the "
+            "cluster's config stands"
+        ) from problem
+
+
+async def _read(client: KubeClient, places: Sequence[str] | None) -> Fleet:
+    holding = await cluster.holding(client, places)  # first: it says best that kagenti is not installed
+    templates, pods, replica_sets, runtimes = await asyncio.gather(
         _templates(client, places),
         _list(client, "v1", "pods", places),
         _list(client, "apps/v1", "replicasets", places, accept=_METADATA),

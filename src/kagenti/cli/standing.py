@@ -8,14 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kagenti.cli import cluster, fleet
+from kagenti import errors
+from kagenti.cli import cluster, fleet, patience
 from kagenti.cli.evaluation import Evaluator, Setup
 from kagenti.cli.fleet import Fleet
-from kagenti.cli.named import named
+from kagenti.cli.named import Named, named
 from kagenti.cli.structured import dump
+from kagenti.core import analysis
 from kagenti.core.inject import carries_ours
+from kagenti.core.layers import pick_runtime
 from kagenti.core.reconcile.judge import Judged
-from kagenti.core.workload import Subject, WorkloadRef, group_of
+from kagenti.core.trigger import Decision
+from kagenti.core.workload import Subject, WorkloadRef
 from kagenti_api.v1alpha1.agentruntime import TARGET_RESOLVED
 
 JSON = Any  # the answer, ready to be printed
@@ -58,43 +62,77 @@ class Standing:
 
 def run(asked: Asked, setup: Setup) -> int:
     """Prints the status; returns 1 if something is amiss."""
-    found = _look(asked, setup)
-    sys.stdout.write(_printed(found, asked.output))
+    with patience.told(f"the workloads of {asked.namespace or 'the whole cluster'}"):
+        found = _look(asked, setup)
+    sys.stdout.write(_printed(found, asked))
     return int(any(standing.amiss for standing in found))
 
 
 def watch(asked: Asked, setup: Setup) -> int:
-    """Prints the status, and again whenever it changes, until it is interrupted; returns 0."""
-    last = ""
+    """Prints the status, and again whenever it changes, until it is interrupted; returns 0.
+
+    An API server that does not answer is waited for, once it has answered: then it is an outage, and not a wrong address.
+    """
+    last, told = "", ""
     try:
         while True:
-            text = _printed(_look(asked, setup), asked.output)
+            began = time.monotonic()
+            try:
+                text, told = _printed(_look(asked, setup), asked), ""
+            except (errors.Unreachable, errors.TooManyRequests) as problem:
+                if not last:
+                    raise
+                text, told = last, _told(problem, told)
             if text != last:
-                sys.stdout.write(("\n" if last else "") + text)
+                sys.stdout.write(_between(asked.output) * bool(last) + text)
                 sys.stdout.flush()
                 last = text
-            time.sleep(_INTERVAL)
+            # A look at a large fleet takes seconds; half of the time the API server is left in peace.
+            time.sleep(max(_INTERVAL, time.monotonic() - began))
     except KeyboardInterrupt:
         return 0
 
 
+def _told(problem: errors.ClusterError, told: str) -> str:
+    """Says what goes wrong where nothing has gone wrong since; returns what was said."""
+    if not told:
+        told = f"kagenti: {problem}; looking again until it answers\n"
+        sys.stderr.write(told)
+        sys.stderr.flush()
+    return told
+
+
+def _between(output: str) -> str:
+    return "---\n" if output == "yaml" else "\n"
+
+
 def _look(asked: Asked, setup: Setup) -> list[Standing]:
+    """Returns the standing of what was asked for.
+
+    Raises:
+        UsageError: The workload that was named is not there.
+    """
+    wanted = named(asked.workload) if asked.workload else None
     places = {asked.namespace} if asked.namespace else None
     known = cluster.session(asked.kubeconfig, lambda client: fleet.read(client, places))
-    return [standing for standing in standings(known, setup) if _means(asked.workload, standing.owner)]
+    found = standings(known, setup)
+    if wanted is None:
+        return found
+    chosen = [standing for standing in found if _means(wanted, standing.owner)]
+    if not chosen and not any(_means(wanted, subject.owner) for subject in known.subjects()):
+        where = f"namespace {asked.namespace}" if asked.namespace else "the cluster"
+        raise errors.UsageError(f"no {wanted.kind} {wanted.name} in {where}, and no pods of one; correct the name")
+    return chosen
 
 
-def _means(asked: str, owner: WorkloadRef) -> bool:
-    if not asked:
-        return True
-    wanted = named(asked)
+def _means(wanted: Named, owner: WorkloadRef) -> bool:
     return wanted.name == owner.name and wanted.means(owner.kind, owner.group)
 
 
 def standings(known: Fleet, setup: Setup) -> list[Standing]:
     """Returns every workload that is ours: triggered, refused, or with pods that carry our sidecars; by namespace and name."""
     evaluator = Evaluator(known.holding, setup, datetime.datetime.now(datetime.UTC))
-    statuses = dict(_statuses(known.runtimes))
+    statuses = _statuses(known)
     found = []
     for subject in known.subjects():
         owner = evaluator.seen(subject).owner
@@ -106,11 +144,12 @@ def standings(known: Fleet, setup: Setup) -> list[Standing]:
     return sorted(found, key=lambda one: (one.owner.namespace, str(one.owner)))
 
 
-def _statuses(runtimes: Sequence[JSON]) -> Iterator[tuple[WorkloadRef, JSON]]:
-    for item in runtimes:
-        target, namespace = (item.get("spec") or {}).get("targetRef") or {}, item["metadata"]["namespace"]
-        group = group_of(str(target.get("apiVersion")))
-        yield WorkloadRef(group, target.get("kind", ""), namespace, target.get("name", "")), item.get("status") or {}
+def _statuses(known: Fleet) -> dict[WorkloadRef, JSON]:
+    """Returns the status of the AgentRuntime in force for each target, which may be one of several."""
+    told = {(item["metadata"]["namespace"], item["metadata"]["name"]): item.get("status") for item in known.runtimes}
+    targets = dict.fromkeys(held.target for held in known.holding.objects.values() if held.target is not None)
+    in_force = {target: pick_runtime(known.holding.runtimes_for(target)) for target in targets}
+    return {target: told.get((held.namespace, held.name)) or {} for target, held in in_force.items() if held}
 
 
 def _absent(owner: WorkloadRef, status: JSON) -> Standing:
@@ -136,8 +175,13 @@ def _standing(
         trigger=decision.trigger or decision.reason,
         pods={"total": len(pods), **counts},
         propagation=propagation,
-        notes=(*denied, *_notes(judged), *_refusals(propagation)),
+        notes=(*denied, *_uncalled(subject, decision), *_notes(judged), *_refusals(propagation)),
     )
+
+
+def _uncalled(subject: Subject, decision: Decision) -> Iterator[str]:
+    for found in analysis.uncalled(subject, decision):
+        yield f"its next pods are not injected: {found.reason}: {found.message}"
 
 
 def _state(pod: Judged) -> str:
@@ -165,9 +209,12 @@ def _refusals(propagation: Sequence[JSON]) -> Iterator[str]:
             yield f"{entry['replica']}: {entry.get('rejected', 0)} proxies refused revision {entry.get('revision')}: {said}"
 
 
-def _printed(found: Sequence[Standing], output: str) -> str:
-    if output != "table":
-        return dump([_row(standing) for standing in found], output)
+def _printed(found: Sequence[Standing], asked: Asked) -> str:
+    if asked.output != "table":
+        return dump([_row(standing) for standing in found], asked.output)
+    if not found and asked.workload:
+        wanted = named(asked.workload)
+        return f"{wanted.kind} {wanted.name} is not injected and does not ask for it\n"
     if not found:
         return "no workload here is injected or asks for it\n"
     cells = [_COLUMNS, *(_cells(standing) for standing in found)]

@@ -10,6 +10,7 @@ from kagenti.core.admission.evaluate import Evaluation
 from kagenti.core.migration.images import fault_of
 from kagenti.core.settings.model import Finding, ResolvedSettings, Source
 from kagenti.core.sidecars import RESERVED_CONTAINERS
+from kagenti.core.trigger import Decision, reasons
 from kagenti.core.workload import Subject, WorkloadRef, misplaced_label
 from kagenti_api.v1alpha1.agentruntime import NOT_FOUND
 
@@ -29,10 +30,24 @@ def of_workload(subject: Subject, evaluation: Evaluation, *, by_workload: bool) 
     decision, settings = evaluation.decision, evaluation.settings
     if decision.outcome == "Deny":
         found.append(Finding(decision.reason, decision.message.removeprefix(f"{subject.owner}: ")))
+    found += uncalled(subject, decision)
     found += [_split(warning) for warning in evaluation.warnings]
     if settings is not None and decision.outcome != "Allow":
         found += [*settings.errors, *settings.findings, *images(settings)]
     return _distinct(found)
+
+
+def uncalled(subject: Subject, decision: Decision) -> Iterator[Finding]:
+    """Yields why the webhook is not called for pods that a label, an AgentRuntime or a policy asks to be injected."""
+    if decision.called:
+        return
+    labelled = subject.inject_label is not None and decision.reason in (reasons.BREAK_GLASS, reasons.SYSTEM_NAMESPACE)
+    # The object of such a decision is the AgentRuntime; nobody asks for any other pod of the namespace.
+    targeted = decision.object and decision.reason in (reasons.NOT_ENROLLED, reasons.LABEL_MISSING)
+    if labelled or targeted:
+        yield Finding(decision.reason, decision.message)
+    elif decision.reason == reasons.POLICY_UNENFORCED:
+        yield Finding(decision.reason, decision.message, objects=(f"Namespace {subject.namespace}",))
 
 
 def _misplaced(subject: Subject, *, by_workload: bool) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """An API server as a table: a path is answered by its object, any other by 404, a write by what was sent; all are noted."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,15 @@ def runtime(
     return {"metadata": metadata, "spec": {"targetRef": reference, **spec}}
 
 
+class _Listening(ThreadingHTTPServer):
+    """A command that gives up hangs up on the answers that it still waits for: nothing to tell of."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # Any: as http.server has it
+        """Says nothing of a connection that the command has closed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
     """Serves on a loopback port for the length of a with block."""
@@ -89,7 +99,7 @@ def serving(folder: Path) -> Iterator[Server]:
         def log_message(self, *_: object) -> None:
             """Says nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+    with _Listening(("127.0.0.1", 0), Handler) as listening:
         server = Server(f"http://127.0.0.1:{listening.server_address[1]}", folder)
         thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -32,6 +32,11 @@ def ours(kind: str, name: str, spec: str) -> str:
     return f"---\napiVersion: kagenti.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
 
 
+def space(name: str, labels: str = "") -> str:
+    """A Namespace."""
+    return f"---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{{labels}}}}}\n"
+
+
 def aims(target: str, more: str = "") -> str:
     """The spec of an AgentRuntime."""
     return f"{{targetRef: {{apiVersion: apps/v1, kind: Deployment, name: {target}}}{more}}}"
@@ -68,6 +73,20 @@ CASES = {
         ours("AgentRuntime", "a", aims("nope")),
         [("AgentRuntime default/a", "NotFound")],
     ),
+    "an AgentRuntime in a namespace that is not enrolled": (
+        space("default") + deployment("a") + ours("AgentRuntime", "a", aims("a")),
+        [("Deployment default/a", "NotEnrolled")],
+    ),
+    "a Mandatory policy there, told once for two workloads": (
+        space("default") + deployment("a") + deployment("b")
+        + ours("AgentRuntimeConfig", "default", "{policy: {injection: Mandatory}}"),
+        [("Namespace default", "PolicyUnenforced")],
+    ),
+    "a label in a namespace under break-glass; plain workloads there are not told of": (
+        space("default", "kagenti.io/break-glass: 'yes'") + deployment("a", labels=ENABLED) + deployment("b"),
+        [("Deployment default/a", "BreakGlass")],
+    ),
+    "a plain workload in a namespace that is not enrolled": (space("default") + deployment("a"), []),
     "nothing": (deployment("a", labels=ENABLED), []),
 }  # fmt: skip
 

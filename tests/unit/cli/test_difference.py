@@ -43,6 +43,12 @@ def serve(api: Server, scope: str, **lists: tuple[JSON, ...]) -> None:
         api.objects[f"{base}{scope}/{plural}"] = {"items": list(lists.get(plural, ()))}
 
 
+def everywhere(api: Server) -> None:
+    """Serves the lists of our namespaced kinds for the whole cluster, empty."""
+    for plural in ("agentruntimes", "agentruntimeconfigs"):
+        api.objects[f"{OURS}/{plural}"] = {"items": []}
+
+
 @pytest.fixture
 def diff(kagenti: Run, api: Server, written: Write) -> Run:
     """Runs ``diff`` on the text of a file; its answer as JSON unless another output is named."""
@@ -118,17 +124,33 @@ def test_the_clusters_layer_is_compared_for_every_namespace(diff: Run, api: Serv
     """Lists without a namespace are read once each."""
     api.namespace("team1", enrolled="true")
     serve(api, "", deployments=(template("labelled", **{"kagenti.io/inject": "enabled"}),))
-    for plural in ("agentruntimes", "agentruntimeconfigs"):
-        api.objects[f"{OURS}/{plural}"] = {"items": []}
+    everywhere(api)
     answer = orjson.loads(diff(CLUSTER).out)
     changed = {change["path"]: change["class"] for change in answer["changed"][0]["changes"]}
     assert changed["trace.sampling.rate"] == "both"
     assert answer["changed"][0]["workload"] == "Deployment team1/labelled"
 
 
-def test_files_without_a_layer_are_an_input_error(diff: Run, api: Server) -> None:
+def test_a_namespace_keeps_the_labels_that_a_file_does_not_name(diff: Run, team: Server) -> None:
+    """As ``kubectl apply`` leaves them: a manifest without the platform's label does not end enrolment."""
+    head = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: team1"
+    assert orjson.loads(diff(f"{head}}}\n").out)["changed"] == []
+    added = orjson.loads(diff(f"{head}, labels: {{kagenti.io/break-glass: 'yes'}}}}\n").out)["changed"]
+    assert {row["after"] for row in added} == {"left alone"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: team1}\n",
+        "---\napiVersion: kagenti.io/v1alpha1\nkind: AgentCard\nmetadata: {name: c, namespace: team1}\n"
+        "spec: {selector: {matchLabels: {app: a}}}\n",
+    ],
+    ids=["a Secret", "an AgentCard, which is no layer"],
+)
+def test_files_without_a_layer_are_an_input_error(text: str, diff: Run, api: Server) -> None:
     """Nothing is read of the cluster."""
-    done = diff("---\napiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: team1}\n")
+    done = diff(text)
     assert done.code == 2
     assert "hold no AgentRuntimeClusterConfig" in done.err
     assert api.requests == []

@@ -1,12 +1,15 @@
 """Every error of the tree ends in one line and the exit code of its branch; what is no error of the tree is a defect."""
 
 import sys
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from kagenti import cli, errors
 
+ROOT = Path(__file__).parents[3]
 CODES = {errors.InputError: 2, errors.ClusterError: 3, errors.Defect: 70}
 
 
@@ -62,3 +65,9 @@ def test_wrong_arguments_are_an_input_error(
         cli.main()
     assert ended.value.code == 2
     assert "'never' is not one of" in capsys.readouterr().err
+
+
+def test_kubectl_finds_the_command_as_a_plugin() -> None:
+    """A program ``kubectl-kagenti`` on PATH is what ``kubectl kagenti`` runs."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts["kubectl-kagenti"] == scripts["kagenti"]

@@ -1,14 +1,17 @@
 """``kagenti status`` against an API server: what the pods of each workload are, and what the replicas say."""
 
+import io
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.unit.cli.api_server import OURS, Server, runtime
+from kagenti.cli import patience
+from tests.unit.cli.api_server import Server, runtime
 from tests.unit.cli.conftest import Done
-from tests.unit.cli.test_difference import pod_of, serve, template
+from tests.unit.cli.test_difference import everywhere, pod_of, serve, template
 
 JSON = Any  # an object, or the answer
 Run = Callable[..., Done]
@@ -91,8 +94,7 @@ def test_the_whole_cluster_is_asked_without_a_namespace(kagenti: Run, api: Serve
     api.namespace("team1", enrolled="true")
     labelled = template("labelled", **{"kagenti.io/inject": "enabled"})
     serve(api, "", deployments=(labelled,))
-    for plural in ("agentruntimes", "agentruntimeconfigs"):
-        api.objects[f"{OURS}/{plural}"] = {"items": []}
+    everywhere(api)
     done = kagenti("status", "--kubeconfig", api.kubeconfig, "-o", "yaml")
     assert done.code == 0
     assert "workload: Deployment team1/labelled" in done.out
@@ -118,3 +120,108 @@ def test_watching_prints_again_only_what_has_changed(
     first, second = done.out.split("\n\n")
     assert "deployment/weather" in first
     assert second == "no workload here is injected or asks for it\n"
+
+
+@pytest.mark.parametrize(("words", "target"), [((), 1), (("--target", "workloads"), 1)], ids=["pods", "workloads"])
+def test_a_bare_pod_is_bare_with_every_target(words: tuple[str, ...], target: int, status: Run, api: Server) -> None:
+    """With target workloads the webhook is called for the Deployment above the pod, not for the pod."""
+    team(api, runtime("team1", "weather"), deployments=(template("weather"),), pods=(pod_of("weather"),))
+    answer = orjson.loads(status("-o", "json", *words).out)
+    assert answer[0]["pods"] == {"total": 1, "bare": target}
+
+
+def test_an_agent_runtime_that_nobody_asks_about_is_told(status: Run, api: Server) -> None:
+    """The namespace is not enrolled: its pods will not be injected, and the way out is named."""
+    team(api, runtime("team1", "weather"), deployments=(template("weather"),))
+    api.objects["/api/v1/namespaces"]["items"][0]["metadata"]["labels"] = {}
+    done = status()
+    assert done.code == 1
+    assert "NotEnrolled: namespace team1 is not enrolled; enrol it: kubectl label" in done.out
+
+
+def test_of_two_agent_runtimes_the_one_in_force_tells_of_proxies(status: Run, api: Server) -> None:
+    """The older one, wherever it stands in the list."""
+    older = {**runtime("team1", "b"), "status": {"propagation": [{"replica": "xds-0", "acked": 2}]}}
+    younger = runtime("team1", "a", created="2026-02-01T00:00:00Z")
+    for runtimes in ((older, younger), (younger, older)):
+        api.objects.pop("/api/v1/namespaces", None)
+        team(api, *runtimes, deployments=(template("weather"),))
+        assert "2/2" in status().out
+
+
+def test_a_workload_that_is_not_there_is_named(status: Run, api: Server) -> None:
+    """A typing error must not read as good news."""
+    team(api, deployments=(template("plain"),))
+    done = status("deploy/wheather")
+    assert (done.code, done.out) == (2, "")
+    assert "no Deployment wheather in namespace team1" in done.err
+    assert status("deploy/plain").out == "Deployment plain is not injected and does not ask for it\n"
+
+
+def test_a_word_that_is_no_workload_is_refused_before_the_cluster_is_asked(status: Run, api: Server) -> None:
+    """With what is wanted."""
+    done = status("foo/bar")
+    assert (done.code, api.requests) == (2, [])
+    assert "want KIND/NAME" in done.err
+
+
+@pytest.mark.parametrize("words", [("-n", "team1"), ()], ids=["one namespace", "all"])
+def test_what_may_not_be_listed_says_which_right_is_missing(words: tuple[str, ...], kagenti: Run, api: Server) -> None:
+    """With the API server's words, and what to do."""
+    api.namespace("team1")
+    everywhere(api)
+    scope = "/namespaces/team1" if words else ""
+    serve(api, scope)
+    api.refused = {f"/api/v1{scope}/pods": 403}
+    done = kagenti("status", *words, "--kubeconfig", api.kubeconfig)
+    assert done.code == 3
+    assert f"no /api/v1{scope}/pods for you" in done.err
+    assert "ClusterRole view" in done.err
+
+
+def test_watching_outlives_an_api_server_that_goes_away(
+    kagenti: Run, api: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said once, not at each look; a right that is taken away ends it."""
+    team(api, deployments=(template("weather", **{"kagenti.io/inject": "enabled"}),))
+    looks = iter([503, 503, 200, 403])
+
+    def wait(_: float) -> None:
+        api.refused = {"/apis/apps/v1/namespaces/team1/deployments": next(looks)}
+        if next(iter(api.refused.values())) == 200:
+            api.refused = {}
+            serve(api, "/namespaces/team1")
+
+    monkeypatch.setattr("kagenti.cli.standing.time.sleep", wait)
+    done = kagenti("status", "-n", "team1", "--watch", "-o", "yaml", "--kubeconfig", api.kubeconfig)
+    assert done.code == 3
+    assert done.out.split("---\n")[1:] == ["[]\n"]
+    assert done.err.count("was answered 503") == 1
+    assert "looking again" in done.err
+
+
+class Heard(io.StringIO):
+    """A stream that tells when something has been written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_all = threading.Event()
+
+    def write(self, text: str) -> int:
+        """Notes the text."""
+        written = super().write(text)
+        self.at_all.set()
+        return written
+
+
+def test_a_look_that_takes_long_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stderr, so that a program can still read the answer; one that is quick says nothing."""
+    heard = Heard()
+    monkeypatch.setattr("sys.stderr", heard)
+    with patience.told("team1"):
+        pass
+    assert heard.getvalue() == ""
+    monkeypatch.setattr(patience, "AFTER", 0.0)
+    with patience.told("team1"):
+        assert heard.at_all.wait(10)
+    assert heard.getvalue() == "kagenti: still looking at team1\n"
