@@ -164,7 +164,9 @@ def _standing(
     evaluator: Evaluator, subject: Subject, owner: WorkloadRef, pods: Sequence[Subject], status: JSON
 ) -> Standing | None:
     decision = evaluator.evaluate(subject).decision
-    if not decision.injects and decision.outcome != "Deny" and status is None and not any(map(carries_ours, pods)):
+    neglected = tuple(_uncalled(subject, decision))
+    asked_for = decision.injects or decision.outcome == "Deny" or neglected or status is not None
+    if not asked_for and not any(map(carries_ours, pods)):
         return None
     judged = [evaluator.judge(pod) for pod in pods]
     counts = Counter(_state(pod) for pod in judged)
@@ -175,7 +177,7 @@ def _standing(
         trigger=decision.trigger or decision.reason,
         pods={"total": len(pods), **counts},
         propagation=propagation,
-        notes=(*denied, *_uncalled(subject, decision), *_notes(judged), *_refusals(propagation)),
+        notes=(*denied, *neglected, *_notes(judged), *_refusals(propagation)),
     )
 
 

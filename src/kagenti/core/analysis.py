@@ -4,6 +4,7 @@ Adds no rule of its own where one exists: refusals, warnings and notes are the w
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import Final
 
 from kagenti.core import validation
 from kagenti.core.admission.evaluate import Evaluation
@@ -12,10 +13,12 @@ from kagenti.core.settings.model import Finding, ResolvedSettings, Source
 from kagenti.core.sidecars import RESERVED_CONTAINERS
 from kagenti.core.trigger import Decision, reasons
 from kagenti.core.workload import Subject, WorkloadRef, misplaced_label
+from kagenti_api.v1alpha1 import wellknown
 from kagenti_api.v1alpha1.agentruntime import NOT_FOUND
 
 LABEL_ON_WORKLOAD = "LabelOnWorkload"
 SIDECARS_IN_TEMPLATE = "SidecarsInTemplate"
+_CLOSED: Final = (reasons.BREAK_GLASS, reasons.SYSTEM_NAMESPACE)  # to every entry, that of the label too
 
 
 def of_workload(subject: Subject, evaluation: Evaluation, *, by_workload: bool) -> tuple[Finding, ...]:
@@ -41,13 +44,11 @@ def uncalled(subject: Subject, decision: Decision) -> Iterator[Finding]:
     """Yields why the webhook is not called for pods that a label, an AgentRuntime or a policy asks to be injected."""
     if decision.called:
         return
-    labelled = subject.inject_label is not None and decision.reason in (reasons.BREAK_GLASS, reasons.SYSTEM_NAMESPACE)
-    # The object of such a decision is the AgentRuntime; nobody asks for any other pod of the namespace.
-    targeted = decision.object and decision.reason in (reasons.NOT_ENROLLED, reasons.LABEL_MISSING)
-    if labelled or targeted:
-        yield Finding(decision.reason, decision.message)
-    elif decision.reason == reasons.POLICY_UNENFORCED:
+    if decision.reason == reasons.POLICY_UNENFORCED:
         yield Finding(decision.reason, decision.message, objects=(f"Namespace {subject.namespace}",))
+    # The object of such a decision is the AgentRuntime; nobody asks for any other pod of the namespace.
+    elif decision.object or (decision.reason in _CLOSED and subject.inject_label == wellknown.INJECT_ENABLED):
+        yield Finding(decision.reason, decision.message)
 
 
 def _misplaced(subject: Subject, *, by_workload: bool) -> Iterator[Finding]:

@@ -86,6 +86,14 @@ CASES = {
         space("default", "kagenti.io/break-glass: 'yes'") + deployment("a", labels=ENABLED) + deployment("b"),
         [("Deployment default/a", "BreakGlass")],
     ),
+    "an AgentRuntime there": (
+        space("default", "kagenti.io/break-glass: 'yes'") + deployment("a") + ours("AgentRuntime", "a", aims("a")),
+        [("Deployment default/a", "BreakGlass")],
+    ),
+    "a workload there that opts out anyhow": (
+        space("default", "kagenti.io/break-glass: 'yes'") + deployment("a", labels=ENABLED.replace("enabled", "disabled")),
+        [],
+    ),
     "a plain workload in a namespace that is not enrolled": (space("default") + deployment("a"), []),
     "nothing": (deployment("a", labels=ENABLED), []),
 }  # fmt: skip

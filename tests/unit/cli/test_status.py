@@ -139,6 +139,16 @@ def test_an_agent_runtime_that_nobody_asks_about_is_told(status: Run, api: Serve
     assert "NotEnrolled: namespace team1 is not enrolled; enrol it: kubectl label" in done.out
 
 
+def test_a_labelled_workload_behind_the_emergency_door_is_told(status: Run, api: Server) -> None:
+    """Its pods start without identity, whoever asks for one."""
+    team(api, deployments=(template("weather", **{"kagenti.io/inject": "enabled"}), template("plain")))
+    api.objects["/api/v1/namespaces"]["items"][0]["metadata"]["labels"] = {"kagenti.io/break-glass": "yes"}
+    done = status("-o", "json")
+    [row] = orjson.loads(done.out)
+    assert (done.code, row["workload"]) == (1, "Deployment team1/weather")
+    assert row["notes"][0].startswith("its next pods are not injected: BreakGlass: ")
+
+
 def test_of_two_agent_runtimes_the_one_in_force_tells_of_proxies(status: Run, api: Server) -> None:
     """The older one, wherever it stands in the list."""
     older = {**runtime("team1", "b"), "status": {"propagation": [{"replica": "xds-0", "acked": 2}]}}

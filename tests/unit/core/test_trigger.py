@@ -260,7 +260,8 @@ def test_an_excluded_namespace_says_why_even_with_a_label() -> None:
     row = Row("", "both", "", "", label="enabled")
     coverage = Coverage(enrolled=False, excluded=reasons.BREAK_GLASS, why="namespace team1 carries the label")
     decision = trigger.decide(_subject(row), mode="both", policy=OPTIONAL, runtime=RUNTIME, coverage=coverage)
-    assert decision == Decision("Allow", "BreakGlass", "namespace team1 carries the label", called=False)
+    said = "namespace team1 carries the label"
+    assert decision == Decision("Allow", "BreakGlass", said, object="AgentRuntime team1/weather", called=False)
 
 
 @dataclass(frozen=True)

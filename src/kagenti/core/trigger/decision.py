@@ -70,7 +70,7 @@ def decide(
     """
     label = subject.inject_label
     if coverage.excluded:
-        return Decision("Allow", coverage.excluded, coverage.why, called=False)
+        return Decision("Allow", coverage.excluded, coverage.why, object=str(runtime or ""), called=False)
     entry = entry_of(mode, label)
     if entry is None or (entry == "cr" and not coverage.enrolled):
         return _not_called(subject, coverage if entry else None, policy=policy, runtime=runtime)
