@@ -13,8 +13,8 @@ from kagenti.core.installation import Installation
 from kagenti.core.layers import LayerCache, Sources
 from kagenti.core.reconcile.judge import Judged, judge
 from kagenti.core.settings import Resolver
-from kagenti.core.trigger import Coverage, Mode
-from kagenti.core.workload import Subject
+from kagenti.core.trigger import Coverage, Mode, OwnerProof
+from kagenti.core.workload import TEMPLATE_PATHS, Subject
 from kagenti_api.v1alpha1 import wellknown
 
 Target = Literal["pods", "workloads"]
@@ -67,6 +67,7 @@ class Evaluator:
             namespace_labels=self._labels(subject.namespace),
             now=self.now,
             coverage=self._coverage(subject),
+            proof=_proof(seen),
         )
 
     def judge(self, pod: Subject) -> Judged:
@@ -80,6 +81,7 @@ class Evaluator:
             # With target workloads the webhook was called for the template, which stands in the owner.
             coverage=self._coverage(seen if self.setup.target == "workloads" else pod),
             now=self.now,
+            proof=_proof(seen),
         )
 
     def _sources(self, seen: Subject) -> Sources:
@@ -115,3 +117,8 @@ class Evaluator:
         if known is not None:
             return dict(known)
         return {wellknown.ENROLLED_LABEL: "true"} if self.setup.enrolled else {}
+
+
+def _proof(seen: Subject) -> OwnerProof | None:
+    """Returns that an owner cannot be proved where the webhook may not read its kind (decision 0007); others exist."""
+    return None if (seen.owner.group, seen.owner.kind) in TEMPLATE_PATHS else "unknown"

@@ -78,3 +78,33 @@ def test_a_broken_workload(kagenti: Run, written: Write) -> None:
     done = kagenti("explain", "deployment/weather", "-n", "team1", "-f", path)
     assert (done.code, done.out) == (2, "")
     assert f"{path}:9: Deployment 'weather' is invalid: spec.template.spec.containers[0].ports[0]" in done.err
+
+
+EXEMPT = """\
+---
+apiVersion: kagenti.io/v1alpha1
+kind: AgentRuntimeClusterConfig
+metadata: {{name: default}}
+spec:
+  policy:
+    namespaces: [{{selector: {{}}, injection: Mandatory, exempt: [{{apiVersion: {version}, kind: {kind}, name: w}}]}}]
+---
+apiVersion: {version}
+kind: {kind}
+metadata: {{name: w}}
+spec: {{template: {{metadata: {{}}, spec: {{containers: [{{name: a, image: b}}]}}}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "asked", "reason"),
+    [("apps/v1", "Deployment", "deploy/w", "Exempt"), ("argoproj.io/v1alpha1", "Rollout", "rollout.argoproj.io/w", "Mandatory")],
+    ids=["its owner is read", "nobody of us may read its owner"],
+)  # fmt: skip
+def test_an_exemption_by_owner_counts_as_in_the_webhook(
+    version: str, kind: str, asked: str, reason: str, kagenti: Run, written: Write
+) -> None:
+    """Decision 0007: an owner of a kind that the webhook's role cannot read exempts nobody."""
+    text = EXEMPT.format(version=version, kind=kind)
+    answer = orjson.loads(kagenti("explain", asked, "-f", written(text), "-o", "json").out)
+    assert answer["reason"] == reason
