@@ -62,6 +62,8 @@ def runtime(
 class _Listening(ThreadingHTTPServer):
     """A command that gives up hangs up on the answers that it still waits for: nothing to tell of."""
 
+    request_queue_size = 64  # with five, some of a command's requests at once are sent again, a second later
+
     def handle_error(self, request: Any, client_address: Any) -> None:  # Any: as http.server has it
         """Says nothing of a connection that the command has closed."""
         if not isinstance(sys.exception(), ConnectionError):
