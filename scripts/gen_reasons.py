@@ -63,6 +63,7 @@ PROXIES = {
 }
 CHECKS = {
     "NotInstalled": "a webhook configuration of ours does not exist",
+    "CertificateNearExpiry": "`analyze`: the caBundle of a webhook configuration ends within a month",
     "NoCABundle": "an entry has no caBundle: the API server cannot trust the webhook",
     "BundlesDiffer": "entries of one configuration have different caBundles",
     "FailsOpen": "failurePolicy Ignore: pods start without sidecars while no webhook answers",
@@ -94,7 +95,7 @@ SECTIONS = {
     "Writes of kagenti objects, and advice": OBJECTS,
     "Running proxies": PROXIES,
     "Migration (`kagenti migrate`)": migration.MEANINGS,
-    "What `kagenti check` finds": CHECKS,
+    "What `kagenti check` and `kagenti analyze` find": CHECKS,
 }
 
 

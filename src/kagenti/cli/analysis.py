@@ -1,10 +1,12 @@
 """``kagenti analyze``: findings over files or a cluster, one line each with the object it is about; changes nothing."""
 
+import contextlib
 import datetime
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
+from kagenti import errors
 from kagenti.cli import catalogue, manifests, patience, workloads
 from kagenti.cli.catalogue import Held, Holding
 from kagenti.cli.evaluation import Evaluator, Setup
@@ -14,6 +16,10 @@ from kagenti.core.settings.model import Finding, Source
 from kagenti.core.workload import Subject
 
 JSON = Any  # the answer, ready to be printed
+_CONFIGURATIONS: Final = {
+    "MutatingWebhookConfiguration": "mutatingwebhookconfigurations/kagenti-injector",
+    "ValidatingWebhookConfiguration": "validatingwebhookconfigurations/kagenti-validator",
+}
 Found = tuple[str, Finding]
 """The object that a finding is about, and the finding."""
 
@@ -29,8 +35,9 @@ def run(files: Sequence[str], *, namespace: str, setup: Setup, output: str, kube
         kubeconfig: Path of the kubeconfig.
     """
     with patience.told(", ".join(files) or f"the workloads of {namespace or 'the whole cluster'}"):
-        holding, subjects = _of_files(files, namespace or "default") if files else _of_cluster(kubeconfig, namespace)
-        found = findings(holding, subjects, setup)
+        seen = _of_files(files, namespace or "default") if files else _of_cluster(kubeconfig, namespace)
+        holding, subjects, beside = seen
+        found = [*findings(holding, subjects, setup), *beside]
     if output == "table":
         lines = [": ".join(part for part in (what, one.reason, one.message) if part) for what, one in found]
         sys.stdout.write("".join(f"{line}\n" for line in lines or [f"nothing found in {len(subjects)} workloads"]))
@@ -39,17 +46,37 @@ def run(files: Sequence[str], *, namespace: str, setup: Setup, output: str, kube
     return int(bool(found))
 
 
-def _of_files(files: Sequence[str], namespace: str) -> tuple[Holding, list[Subject]]:
+def _of_files(files: Sequence[str], namespace: str) -> tuple[Holding, Sequence[Subject], list[Found]]:
     documents = manifests.read(files)
     subjects = [subject for document in documents for subject in workloads.subjects(document, namespace=namespace)]
-    return catalogue.from_documents(manifests.unrolled(documents), namespace=namespace), subjects
+    return catalogue.from_documents(manifests.unrolled(documents), namespace=namespace), subjects, []
 
 
-def _of_cluster(kubeconfig: str, namespace: str) -> tuple[Holding, Sequence[Subject]]:
+def _of_cluster(kubeconfig: str, namespace: str) -> tuple[Holding, Sequence[Subject], list[Found]]:
+    """Returns what a cluster holds, its workloads, and what is found of the installation as far as it may be read."""
     from kagenti.cli import cluster, fleet  # what talks to a cluster takes a fifth of a second to import
+    from kagenti.kube.client import KubeClient
 
-    known = cluster.session(kubeconfig, lambda client: fleet.read(client, {namespace} if namespace else None))
-    return known.holding, known.subjects()
+    async def work(client: KubeClient) -> tuple[fleet.Fleet, dict[str, JSON]]:
+        known = await fleet.read(client, {namespace} if namespace else None)
+        base = "/apis/admissionregistration.k8s.io/v1"
+        registered = {}
+        for kind, path in _CONFIGURATIONS.items():
+            with contextlib.suppress(errors.Forbidden):  # a tenant's analysis is of the tenant's workloads
+                registered[kind] = await cluster.read(client, f"{base}/{path}")
+        return known, registered
+
+    known, registered = cluster.session(kubeconfig, work)
+    return known.holding, known.subjects(), list(_of_installation(registered))
+
+
+def _of_installation(registered: dict[str, JSON]) -> Iterator[Found]:
+    from kagenti.core import certificates  # files are analyzed without, and it reads X.509 by a library
+
+    now = datetime.datetime.now(datetime.UTC)
+    for kind, configuration in registered.items():
+        for one in certificates.near_expiry(configuration or {}, kind, now):
+            yield one.objects[0], one
 
 
 def findings(holding: Holding, subjects: Sequence[Subject], setup: Setup) -> list[Found]:

@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from kagenti.core.certificates import WEBHOOK, XDS, Certificate, Held, Rules, Step, decide, held, leads_to, read
+from kagenti.core.certificates import (
+    WEBHOOK,
+    XDS,
+    Certificate,
+    Held,
+    Rules,
+    Step,
+    decide,
+    held,
+    leads_to,
+    near_expiry,
+    read,
+)
 from kagenti.operator.certificates.issue import Pair, new_authority, new_leaf
 
 JSON = Any  # a raw Secret
@@ -220,3 +232,31 @@ def test_a_root_that_is_not_within_its_dates_vouches_for_nobody() -> None:
     assert leads_to(young, roots=[certificate(YOUNG)], between=(), now=NOW)
     assert not leads_to(young, roots=[certificate(YOUNG)], between=(), now=NOW + 400 * DAY)
     assert not leads_to(young, roots=[certificate(OTHER)], between=(certificate(OTHER),), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("bundles", "told"),
+    [
+        ([YOUNG.certificate], False),
+        ([ENDED.certificate], True),
+        ([authority("a", age=340).certificate], True),
+        ([authority("a", age=340).certificate + YOUNG.certificate], False),
+        ([authority("a", age=340).certificate + YOUNG.certificate, authority("a", age=340).certificate], True),
+        ([b""], False),
+        ([], False),
+    ],
+    ids=[
+        "young",
+        "ended",
+        "ends soon",
+        "its successor is there",
+        "in one entry alone",
+        "none is there yet",
+        "no entry",
+    ],
+)
+def test_a_bundle_near_its_end_is_told_unless_its_successor_is_trusted(bundles: list[bytes], told: bool) -> None:
+    """By every entry: one that is left out would fail its calls. One without a bundle is `kagenti check`'s to tell."""
+    webhooks = [{"clientConfig": {"caBundle": base64.b64encode(bundle).decode()}} for bundle in bundles]
+    found = near_expiry({"metadata": {"name": "n"}, "webhooks": webhooks}, "MutatingWebhookConfiguration", NOW)
+    assert [one.objects for one in found] == [("MutatingWebhookConfiguration n",)] * told

@@ -1,13 +1,17 @@
-"""The caBundle of our webhook configurations: read from a raw object, and as a patch of it."""
+"""The caBundle of our webhook configurations: read from a raw object, as a patch of it, and how long it will do."""
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
-from typing import Any
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from kagenti.core.certificates.certificate import Certificate, pem_of, read
+from kagenti.core.settings.model import Finding
 
 JSON = Any  # a raw webhook configuration, or an operation of a patch
+
+_SOON: Final = datetime.timedelta(days=30)
 
 
 def bundle_of(configuration: Mapping[str, JSON]) -> tuple[Certificate, ...]:
@@ -41,6 +45,19 @@ def patch_of(configuration: Mapping[str, JSON], bundle: Sequence[Certificate]) -
             {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": text},
         ]
     return operations if len(operations) > 1 else None
+
+
+def near_expiry(configuration: Mapping[str, JSON], kind: str, now: datetime.datetime) -> Iterator[Finding]:
+    """Yields a finding where the last CA that all entries trust ends within a month; its successor should be there by then."""
+    last = max((certificate.ends for certificate in bundle_of(configuration)), default=None)
+    if last is not None and last - now < _SOON:
+        yield Finding(
+            "CertificateNearExpiry",
+            f"its caBundle ends on {last:%Y-%m-%d}: from then on the API server trusts no webhook, and no triggered pod can be "
+            "created; look at cert-manager's Certificate, at the log of the leading operator (certificates.mode selfManaged), or "
+            "set certificates.caBundle to a new one (provided)",
+            objects=(f"{kind} {configuration['metadata']['name']}",),
+        )
 
 
 def _read(entry: Mapping[str, JSON]) -> tuple[Certificate, ...]:
