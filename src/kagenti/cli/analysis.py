@@ -58,7 +58,7 @@ def _of_cluster(kubeconfig: str, namespace: str) -> tuple[Holding, Sequence[Subj
     from kagenti.kube.client import KubeClient
 
     async def work(client: KubeClient) -> tuple[fleet.Fleet, dict[str, JSON]]:
-        known = await fleet.read(client, {namespace} if namespace else None)
+        known = await fleet.named(client, namespace)
         base = "/apis/admissionregistration.k8s.io/v1"
         registered = {}
         for kind, path in _CONFIGURATIONS.items():

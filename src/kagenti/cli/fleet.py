@@ -1,7 +1,7 @@
 """Workloads of a cluster, their pods and the layers above them, as they are now: what ``diff`` and ``status`` look at."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -42,6 +42,19 @@ class Fleet:
         return (*self.workloads, *(pods[0] for owner, pods in self.pods.items() if owner not in known))
 
 
+async def named(client: KubeClient, namespace: str) -> Fleet:
+    """Returns the workloads of a namespace that a person has named, of the whole cluster for an empty name.
+
+    Raises:
+        UsageError: There is no such namespace.
+        ClusterError: As ``read``.
+    """
+    found = await read(client, {namespace} if namespace else None)
+    if namespace and not found.holding.is_namespace(namespace):
+        raise errors.UsageError(f"there is no namespace {namespace!r}; correct --namespace")
+    return found
+
+
 async def read(client: KubeClient, namespaces: Iterable[str] | None) -> Fleet:
     """Returns the workloads of some namespaces, of the whole cluster for None.
 
@@ -69,9 +82,23 @@ async def _read(client: KubeClient, places: Sequence[str] | None) -> Fleet:
     )
     for manifest in (*({**item, "kind": "ReplicaSet", "apiVersion": "apps/v1"} for item in replica_sets), *templates):
         holding.add(manifest, namespace="")
-    found = [subject_of(manifest, namespace="") for manifest in templates]
-    workloads = [subject for subject in found if subject is not None and holding.reference(subject) is None]
-    return Fleet(holding, workloads, _by_owner(holding, pods), runtimes)
+    return Fleet(holding, list(_tops(holding, templates)), _by_owner(holding, pods), runtimes)
+
+
+def _tops(holding: Holding, templates: Iterable[JSON]) -> Iterator[Subject]:
+    """Yields the top owners; no pod is made of a Job that has ended, so that it counts only where it is targeted."""
+    for manifest in templates:
+        subject = subject_of(manifest, namespace="")
+        if subject is None or holding.reference(subject) is not None:
+            continue
+        if not _ended(manifest) or holding.runtimes_for(subject.owner):
+            yield subject
+
+
+def _ended(manifest: JSON) -> bool:
+    conditions = (manifest.get("status") or {}).get("conditions") or ()
+    done = any(one.get("type") in ("Complete", "Failed") and one.get("status") == "True" for one in conditions)
+    return manifest["kind"] == "Job" and done
 
 
 def _by_owner(holding: Holding, pods: Iterable[JSON]) -> dict[WorkloadRef, list[Subject]]:

@@ -110,11 +110,10 @@ def _look(asked: Asked, setup: Setup) -> list[Standing]:
     """Returns the standing of what was asked for.
 
     Raises:
-        UsageError: The workload that was named is not there.
+        UsageError: The workload or the namespace that was named is not there.
     """
     wanted = named(asked.workload) if asked.workload else None
-    places = {asked.namespace} if asked.namespace else None
-    known = cluster.session(asked.kubeconfig, lambda client: fleet.read(client, places))
+    known = cluster.session(asked.kubeconfig, lambda client: fleet.named(client, asked.namespace))
     found = standings(known, setup)
     if wanted is None:
         return found

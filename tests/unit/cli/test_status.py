@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from kagenti.cli import patience
-from tests.unit.cli.api_server import Server, runtime
+from tests.unit.cli.api_server import OURS, Server, runtime
 from tests.unit.cli.conftest import Done
 from tests.unit.cli.test_difference import everywhere, pod_of, serve, template
 
@@ -166,6 +166,32 @@ def test_a_workload_that_is_not_there_is_named(status: Run, api: Server) -> None
     assert (done.code, done.out) == (2, "")
     assert "no Deployment wheather in namespace team1" in done.err
     assert status("deploy/plain").out == "Deployment plain is not injected and does not ask for it\n"
+
+
+@pytest.mark.parametrize("command", ["status", "analyze"])
+def test_a_namespace_that_is_not_there_is_named(command: str, kagenti: Run, api: Server) -> None:
+    """Its lists are empty, and must not read as good news."""
+    api.namespace("team1")
+    api.namespace("tema1")
+    api.objects["/api/v1/namespaces"]["items"].pop()
+    serve(api, "/namespaces/tema1")
+    done = kagenti(command, "-n", "tema1", "--kubeconfig", api.kubeconfig)
+    assert (done.code, done.out) == (2, "")
+    assert "there is no namespace 'tema1'" in done.err
+
+
+def test_a_job_that_has_ended_is_told_of_only_where_it_is_targeted(status: Run, api: Server) -> None:
+    """No pod is made of it any more, and its template cannot be changed."""
+    done = {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+    labelled, running = (template(name, **{"kagenti.io/inject": "enabled"}) for name in ("over", "running"))
+    api.namespace("team1", enrolled="true")
+    serve(api, "/namespaces/team1", jobs=({**labelled, **done}, running))
+    assert [row["workload"] for row in orjson.loads(status("-o", "json").out)] == ["Job team1/running"]
+    held = runtime("team1", "held", target="over")
+    held["spec"]["targetRef"] |= {"apiVersion": "batch/v1", "kind": "Job"}
+    api.objects[f"{OURS}/namespaces/team1/agentruntimes"]["items"].append(held)
+    answer = orjson.loads(status("-o", "json").out)
+    assert [(row["workload"], row["notes"]) for row in answer] == [("Job team1/over", []), ("Job team1/running", [])]
 
 
 def test_a_word_that_is_no_workload_is_refused_before_the_cluster_is_asked(status: Run, api: Server) -> None:
