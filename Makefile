@@ -7,8 +7,8 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 ARGS   ?=
 MODE   ?= both
-# One process per core; the plugin that makes kind clusters costs each of them an import for nothing.
-QUICK  := -n auto -p no:pytest-kind
+# One process more than there are cores, for some tests wait; plugins that no test here uses cost each of them time for nothing.
+QUICK  := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal -p no:pytest-kind -p no:anyio
 # Two processes with a plane each: tests wait for others most of the time. ARGS="-n 0" is one.
 SHARED := -n 2 --dist loadscope --no-loadscope-reorder
 export PYTHONDONTWRITEBYTECODE :=  # set on some machines, it makes Python compile and pytest rewrite everything at each start
@@ -34,7 +34,7 @@ binaries: programs      ## those and all else that the e2e suite starts; Keycloa
 demo: install programs  ## show the main job on a real API server; ARGS=--once ends by itself, MODE=label|cr|both
 	@$(PY) -m scripts.demo --mode $(MODE) $(ARGS)
 
-unit: install           ## unit tests only, one process per core
+unit: install           ## unit tests only, on all cores
 	@$(PY) -m pytest $(QUICK) tests/unit $(ARGS)
 
 component: install      ## tests that start a program, a real Envoy on what we render or a process of ours

@@ -7,7 +7,8 @@ corpora are used where they lie beside the checkout.
 import copy
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jsonpatch
@@ -27,10 +28,33 @@ OURS = ["spiffe-helper", "kagenti-client-registration", "envoy-proxy", "proxy-in
 RESTRICTED = Cluster(labels={"team1": {**ENROLLED, "pod-security.kubernetes.io/enforce": "restricted"}})
 MOST = {"files": 64 * 1024, "receipt": 32 * 1024, "annotations": 256 * 1024}  # Kubernetes: 256 KiB together
 
-RECORDED = read(DATA)
-WHOLE = read(CORPORA) if CORPORA.exists() else []
-PODS = [pytest.param(found, id=found.name) for found in (*RECORDED, *WHOLE) if found.pod]
-beside = pytest.mark.skipif(not WHOLE, reason="the corpora of other injectors are not beside this checkout")
+beside = pytest.mark.skipif(not CORPORA.exists(), reason="the corpora of other injectors are not beside this checkout")
+everywhere = pytest.mark.parametrize("folder", [DATA, pytest.param(CORPORA, marks=beside)], ids=["recorded", "whole"])
+
+read_once = functools.cache(read)  # by the tests, not by every process that collects them
+
+
+def holds_for_each(found: Iterable[Found], law: Callable[[Found], None]) -> None:
+    """Looks at every one, and fails with the names of those for which a law does not hold."""
+    broken, seen = {}, 0
+    for one in found:
+        seen += 1
+        try:
+            law(one)
+        except AssertionError as failure:
+            broken[one.name] = str(failure)
+    assert broken == {}
+    assert seen, "nothing was looked at"
+
+
+def pods(folder: Path) -> list[Found]:
+    """Returns the pods of a folder's manifests."""
+    return [found for found in read_once(folder) if found.pod]
+
+
+def injected(folder: Path) -> list[Found]:
+    """Returns those that the label injects."""
+    return [found for found in pods(folder) if by_label(found)[0].patch]
 
 
 @functools.cache
@@ -53,46 +77,55 @@ def outcomes(found: list[Found], admit: Callable[[Found], tuple[Answer, JSON]]) 
 def test_the_recorded_ones_end_as_expected() -> None:
     """By label a foreign interceptor is denied; by AgentRuntime too."""
     rest = {"ForeignInterceptor": 5, "UnsupportedPod": 1, "no pod template": 1}
-    assert outcomes(RECORDED, by_label) == {**rest, "Label": 2}
-    assert outcomes(RECORDED, by_runtime) == {**rest, "AgentRuntime": 2}
+    assert outcomes(read_once(DATA), by_label) == {**rest, "Label": 2}
+    assert outcomes(read_once(DATA), by_runtime) == {**rest, "AgentRuntime": 2}
 
 
 @beside
 def test_the_whole_corpora_end_as_expected() -> None:
     """Every document of every file is accounted for."""
     rest = {"ForeignInterceptor": 16, "UnsupportedPod": 3, "empty": 23, "no pod template": 13, "not YAML": 1}
-    assert outcomes(WHOLE, by_label) == {**rest, "Label": 125}
-    assert outcomes(WHOLE, by_runtime) == {**rest, "AgentRuntime": 125}
+    assert outcomes(read_once(CORPORA), by_label) == {**rest, "Label": 125}
+    assert outcomes(read_once(CORPORA), by_runtime) == {**rest, "AgentRuntime": 125}
 
 
-@pytest.mark.parametrize("found", PODS)
-def test_what_is_not_injected_is_not_changed(found: Found) -> None:
+@everywhere
+def test_what_is_not_injected_is_not_changed(folder: Path) -> None:
     """A denial or an admission without injection has no patch; both triggers end alike but for an unsupported pod."""
-    (one, _), (other, _) = by_label(found), by_runtime(found)
-    injected = one.reason == "Label"
-    assert bool(one.patch) == bool(other.patch) == injected == (other.reason == "AgentRuntime")
-    if not injected:
-        assert one.message
-        assert other.message or other.warnings
+
+    def law(found: Found) -> None:
+        (one, _), (other, _) = by_label(found), by_runtime(found)
+        injected = one.reason == "Label"
+        assert bool(one.patch) == bool(other.patch) == injected == (other.reason == "AgentRuntime")
+        if not injected:
+            assert one.message
+            assert other.message or other.warnings
+
+    holds_for_each(pods(folder), law)
 
 
-@pytest.mark.parametrize("found", PODS)
-def test_a_namespace_under_restricted_gets_nothing(found: Found) -> None:
+@everywhere
+def test_a_namespace_under_restricted_gets_nothing(folder: Path) -> None:
     """What we add would not pass there: refused with the failing control (or for another reason), never injected."""
-    answer, _ = admitted(labelled(found.pod), RESTRICTED)
-    assert (answer.allowed, tuple(answer.patch)) == (False, ())
-    assert answer.reason in ("PodSecurity", "ForeignInterceptor", "UnsupportedPod")
+
+    def law(found: Found) -> None:
+        answer, _ = admitted(labelled(found.pod), RESTRICTED)
+        assert (answer.allowed, tuple(answer.patch)) == (False, ())
+        assert answer.reason in ("PodSecurity", "ForeignInterceptor", "UnsupportedPod")
+
+    holds_for_each(pods(folder), law)
 
 
-INJECTED = [param for param in PODS if by_label(param.values[0])[0].patch]  # type: ignore[arg-type]  # a Found
-
-
-@pytest.mark.parametrize("found", INJECTED)
-def test_both_triggers_give_the_same_pod(found: Found) -> None:
+@everywhere
+def test_both_triggers_give_the_same_pod(folder: Path) -> None:
     """Byte for byte but for the receipt's trigger, where both triggers exist."""
-    one = copy.deepcopy(by_label(found)[1])
-    del one["metadata"]["labels"]["kagenti.io/inject"]
-    assert _without_trigger(one, "Label") == _without_trigger(by_runtime(found)[1], "AgentRuntime")
+
+    def law(found: Found) -> None:
+        one = copy.deepcopy(by_label(found)[1])
+        del one["metadata"]["labels"]["kagenti.io/inject"]
+        assert _without_trigger(one, "Label") == _without_trigger(by_runtime(found)[1], "AgentRuntime")
+
+    holds_for_each(injected(folder), law)
 
 
 def _without_trigger(pod: JSON, trigger: str) -> bytes:
@@ -102,22 +135,26 @@ def _without_trigger(pod: JSON, trigger: str) -> bytes:
     return text.replace(mark, b"")
 
 
-@pytest.mark.parametrize("found", INJECTED)
-def test_the_invariants_hold(found: Found) -> None:
+@everywhere
+def test_the_invariants_hold(folder: Path) -> None:
     """Fixed point, inverse, order, purity, no duplicates, untouched containers, bounds."""
-    given = labelled(found.pod)
-    answer, after = by_label(found)
-    assert admitted(after, LABEL, later=5)[0].patch == ()
-    assert jsonpatch.apply_patch(after, list(inject.uninject(Subject(DEPLOYMENT, after)))) == given
-    assert orjson.dumps(admitted(given, LABEL)[0].patch) == orjson.dumps(answer.patch)
-    own = [item["name"] for item in given["spec"].get("initContainers") or ()]
-    assert [item["name"] for item in after["spec"]["initContainers"]] == [*OURS, *own]
-    assert [item.get("restartPolicy") for item in after["spec"]["initContainers"][:4]] == [*["Always"] * 3, None]
-    assert after["spec"].get("restartPolicy") == given["spec"].get("restartPolicy")
-    assert after["spec"].get("serviceAccountName") == given["spec"].get("serviceAccountName")
-    _untouched(given, after)
-    assert _duplicates(after) == _duplicates(given)
-    _bounded(after["metadata"]["annotations"])
+
+    def law(found: Found) -> None:
+        given = labelled(found.pod)
+        answer, after = by_label(found)
+        assert admitted(after, LABEL, later=5)[0].patch == ()
+        assert jsonpatch.apply_patch(after, list(inject.uninject(Subject(DEPLOYMENT, after)))) == given
+        assert orjson.dumps(admitted(given, LABEL)[0].patch) == orjson.dumps(answer.patch)
+        own = [item["name"] for item in given["spec"].get("initContainers") or ()]
+        assert [item["name"] for item in after["spec"]["initContainers"]] == [*OURS, *own]
+        assert [item.get("restartPolicy") for item in after["spec"]["initContainers"][:4]] == [*["Always"] * 3, None]
+        assert after["spec"].get("restartPolicy") == given["spec"].get("restartPolicy")
+        assert after["spec"].get("serviceAccountName") == given["spec"].get("serviceAccountName")
+        _untouched(given, after)
+        assert _duplicates(after) == _duplicates(given)
+        _bounded(after["metadata"]["annotations"])
+
+    holds_for_each(injected(folder), law)
 
 
 def _untouched(before: JSON, after: JSON) -> None:
