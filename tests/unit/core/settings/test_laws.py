@@ -48,14 +48,13 @@ def layers(first: Mapping[str, JSON], second: Mapping[str, JSON], third: Mapping
     return cluster(first, delegated=OPEN), namespace(second), workload(third)
 
 
-@pytest.mark.parametrize("path", LAYERED_FIELDS)
-def test_every_leaf_is_parsed_and_wins_over_the_built_in_layer(path: str) -> None:
+def test_every_leaf_is_parsed_and_wins_over_the_built_in_layer() -> None:
     """Each sample of each leaf stands in the result as it was written, with its object as origin."""
-    for value in SAMPLES[path]:
+    for path, value in ((path, value) for path in LAYERED_FIELDS for value in SAMPLES[path]):
         resolved = resolve(cluster({path: value}), None, None)
         expected = combine(path, BUILT_IN_LAYER.values.get(path), value)
-        assert resolved[path] == expected
-        assert str(resolved.origins[path].source) == "AgentRuntimeClusterConfig default"
+        assert (path, resolved[path]) == (path, expected)
+        assert (path, str(resolved.origins[path].source)) == (path, "AgentRuntimeClusterConfig default")
 
 
 @given(value_maps, value_maps, value_maps)
