@@ -50,7 +50,7 @@ def layers(first: Mapping[str, JSON], second: Mapping[str, JSON], third: Mapping
 
 def test_every_leaf_is_parsed_and_wins_over_the_built_in_layer() -> None:
     """Each sample of each leaf stands in the result as it was written, with its object as origin."""
-    for path, value in ((path, value) for path in LAYERED_FIELDS for value in SAMPLES[path]):
+    for path, value in ((leaf, sample) for leaf in LAYERED_FIELDS for sample in SAMPLES[leaf]):
         resolved = resolve(cluster({path: value}), None, None)
         expected = combine(path, BUILT_IN_LAYER.values.get(path), value)
         assert (path, resolved[path]) == (path, expected)
