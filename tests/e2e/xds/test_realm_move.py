@@ -1,6 +1,7 @@
 """A namespace that moves to another realm: pods stay whole, in the realm in which their client is registered."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,8 @@ from tests.e2e.xds.settings import apply_runtime, outbound, rule
 from tests.e2e.xds.test_inbound import audience
 from tests.e2e.xds_process import Xds
 from tests.oidc import Client, Key, Oidc
+
+JSON = Any  # a status, as received
 
 TOOL = "tool.tools.svc"
 KEYCLOAK = ("adminCredentialsSecret", "realm", "url")
@@ -120,15 +123,21 @@ def test_running_pods_stay_in_their_realm(
 
 
 def status_names(statuses: Statuses, namespace: str, stale: str, *, propagated_to: int) -> None:
-    """Waits until status names this stale pod of two and the settings of the move, all proxies being up to date."""
-    statuses.until_condition(namespace, "weather", "ConfigPropagated", ("True", "Propagated"), within=10)
+    """Waits until status names this stale pod of two and the settings of the move, all proxies being up to date.
+
+    Each is waited for: the replica's entry and the operator's words are written apart, and before the new pod ran, the
+    old one alone was "every proxy" too.
+    """
+    message = f"1 of 2 pods ({stale}) have older restart settings ({', '.join(MOVED)})"
+    statuses.until(namespace, "weather", lambda found: acknowledged(found) == propagated_to, within=10)
+    statuses.until_condition(namespace, "weather", "ConfigPropagated", ("True", "Propagated"))
     statuses.until_condition(namespace, "weather", "Ready", ("False", "StalePods"))
-    status = statuses.of(namespace, "weather")
-    assert {state: status["pods"][state] for state in ("total", "current", "stale")} == {
-        "total": 2,
-        "current": 1,
-        "stale": 1,
-    }
+    status = statuses.until(namespace, "weather", lambda found: found["message"] == message)
+    counted = {state: status["pods"][state] for state in ("total", "current", "stale")}
+    assert counted == {"total": 2, "current": 1, "stale": 1}
     assert status["config"]["restartFields"] == MOVED
-    assert status["message"] == f"1 of 2 pods ({stale}) have older restart settings ({', '.join(MOVED)})"
-    assert sum(entry["acked"] for entry in status["propagation"]) == propagated_to
+
+
+def acknowledged(status: JSON) -> int:
+    """Proxies that have acknowledged the configuration, by all entries."""
+    return sum(entry["acked"] for entry in status.get("propagation") or ())
