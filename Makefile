@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 ARGS   ?=
 MODE   ?= both
 # One process more than there are cores, for some tests wait; plugins that no test here uses cost each of them time for nothing.
-QUICK  := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal -p no:pytest-kind -p no:anyio
+QUICK  := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal -p tests.workers -p no:pytest-kind -p no:anyio
 # Two processes with a plane each: tests wait for others most of the time. ARGS="-n 0" is one.
 SHARED := -n 2 --dist loadscope --no-loadscope-reorder
 export PYTHONDONTWRITEBYTECODE :=  # set on some machines, it makes Python compile and pytest rewrite everything at each start
