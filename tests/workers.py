@@ -1,17 +1,11 @@
-"""A pytest plugin for thousands of small tests in several processes (``-p tests.workers -n …``): fewer words, rarer sweeps.
+"""A pytest plugin for thousands of small tests in several processes (``-p tests.workers -n …``): fewer words between them.
 
 Of a test that passes, a worker of pytest-xdist sends one report instead of three and two notices; most of what that costs
 both sides is spent on them. ``--durations`` therefore knows calls alone. What went wrong is always sent, in any phase.
 """
 
-import gc
-
 import pytest
 from _pytest.runner import runtestprotocol
-
-# Collected tests are hundreds of thousands of objects that live until the end; at Python's default (700) they are swept
-# again and again, for a seventh of the time.
-gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:

@@ -140,6 +140,11 @@ class Publisher:
         """Returns the writes by outcome, and the objects that wait."""
         return {**self.writes, "due": len(self._due)}
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is being written."""
+        return not self._wake.is_set()
+
     def _object_changed(self, old: StoredObject | None, new: StoredObject | None) -> None:
         if new is None and old is not None:
             for index in (self._written, self._last, self._due, self._passing):

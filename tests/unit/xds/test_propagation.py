@@ -83,8 +83,8 @@ class Desk:
         await asyncio.sleep(0)
 
     async def quiet(self) -> None:
-        """Waits until nothing is left to be written."""
-        await eventually(lambda: not self.publisher.counts()["due"] and not self.bench.snapshots.counts()["due"])
+        """Waits until nothing is left to be written, or on its way."""
+        await eventually(lambda: self.publisher.idle and not self.bench.snapshots.counts()["due"])
 
 
 @asynccontextmanager
