@@ -149,6 +149,15 @@ def test_a_labelled_workload_behind_the_emergency_door_is_told(status: Run, api:
     assert row["notes"][0].startswith("its next pods are not injected: BreakGlass: ")
 
 
+def test_pods_behind_the_emergency_door_are_told_as_bare(status: Run, api: Server) -> None:
+    """With what ends it."""
+    team(api, runtime("team1", "weather"), deployments=(template("weather"),), pods=(pod_of("weather"),))
+    api.objects["/api/v1/namespaces"]["items"][0]["metadata"]["labels"] = {"kagenti.io/break-glass": "yes"}
+    [row] = orjson.loads(status("-o", "json").out)
+    assert row["pods"] == {"total": 1, "bare": 1}
+    assert row["notes"][1].startswith("1 pod is bare: namespace team1 carries kagenti.io/break-glass; remove it")
+
+
 def test_of_two_agent_runtimes_the_one_in_force_tells_of_proxies(status: Run, api: Server) -> None:
     """The older one, wherever it stands in the list."""
     older = {**runtime("team1", "b"), "status": {"propagation": [{"replica": "xds-0", "acked": 2}]}}

@@ -18,7 +18,7 @@ from kagenti.core.layers import Sources
 from kagenti.core.reconcile.recorded import Case, certificates_alone, is_ours, tampered, telling
 from kagenti.core.reconcile.staleness import certificates, differing
 from kagenti.core.settings.model import ResolvedSettings
-from kagenti.core.trigger import Coverage, Decision, OwnerProof, Trigger, reasons
+from kagenti.core.trigger import CALLED, Coverage, Decision, OwnerProof, Trigger, reasons
 from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
 
@@ -97,6 +97,11 @@ def judge(
     made = complete(
         decision, resolved, subject, sources=sources, context=context, namespace_labels=namespace_labels, now=now
     )
+    if recorded is None and decision.reason == reasons.BREAK_GLASS:
+        called, _ = decide(
+            subject, sources=sources, context=context, namespace_labels=namespace_labels, coverage=CALLED, proof=proof
+        )
+        return _behind_break_glass(made, called)
     if recorded is None:
         return _without_receipt(made)
     if not recorded:
@@ -118,6 +123,16 @@ def _without_receipt(made: Evaluation) -> Judged:
             return _judged(made, "foreign")
         return _judged(made, "bare", withheld=f"its replacement would be denied: {decision.reason}: {decision.message}")
     return _judged(made, "optedOut" if decision.reason == reasons.OPT_OUT else "left")
+
+
+def _behind_break_glass(made: Evaluation, called: Decision) -> Judged:
+    """Returns what a pod is that came while the emergency door was open: bare where a webhook that is called injects it.
+
+    Its replacement would come through the same door, so that nobody evicts it (spec 03).
+    """
+    if not called.injects:
+        return _judged(made, "left")
+    return _judged(made, "bare", withheld=made.decision.message)
 
 
 def _outdated(

@@ -13,7 +13,7 @@ from kagenti.core.installation import Installation
 from kagenti.core.reconcile import Target
 from kagenti.core.reconcile.judge import Judged
 from tests.unit.core.admission import cluster
-from tests.unit.core.reconcile.given import ENABLED, RECEIPT, Pod, World, runtime
+from tests.unit.core.reconcile.given import ENABLED, RECEIPT, Pod, World, conditions, runtime
 
 JSON = Any  # a raw pod
 
@@ -245,6 +245,31 @@ def test_a_pod_of_a_namespace_that_is_not_enrolled_is_left_alone_uncalled() -> N
     """The webhook was never asked."""
     found = judged(World(labels={}), cluster.pod())
     assert (found.state, found.called, found.reason) == ("left", False, "NotEnrolled")
+
+
+@pytest.mark.parametrize(
+    ("what", "raw", "state"),
+    [
+        ("label", with_label("enabled"), "bare"),
+        ("AgentRuntime", cluster.pod(), "bare"),
+        ("opted out", with_label("disabled"), "left"),
+        ("would be denied", with_label("yes"), "left"),
+    ],
+)
+def test_a_pod_that_came_through_the_emergency_door_is_bare_and_stays(what: str, raw: JSON, state: str) -> None:
+    """Where a webhook that is called injects it; its replacement would come through the same door."""
+    found = judged(World(labels={**cluster.ENROLLED, "kagenti.io/break-glass": "INC-1"}), raw)
+    assert (found.state, found.called, found.reason) == (state, False, "BreakGlass"), what
+    assert ("remove it when the emergency is over" in found.withheld) == (state == "bare")
+
+
+def test_pods_behind_the_emergency_door_are_counted_bare() -> None:
+    """And the condition says why they are, rather than that somebody will replace them."""
+    world = World(labels={**cluster.ENROLLED, "kagenti.io/break-glass": "INC-1"})
+    plan = world.plan(Pod(with_label("enabled")))
+    assert plan.status is not None
+    assert (plan.status["pods"]["total"], plan.status["pods"]["bare"]) == (1, 1)
+    assert conditions(plan)["PodsInjected"] == ("False", "BreakGlass")
 
 
 def test_weak_interception_is_noted_on_an_injected_pod() -> None:
