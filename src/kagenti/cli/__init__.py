@@ -15,21 +15,16 @@ from kagenti import errors
 from kagenti.cli import migrate, processes, upkeep
 from kagenti.cli.choices import (
     CLUSTER_DOMAIN,
-    ENROLLED,
-    RELEASE_NAMESPACE,
     ClusterDomain,
+    CoveredNamespaces,
     Enrolled,
     Files,
     Kubeconfig,
-    Mode,
     MutationTarget,
     Namespace,
-    NamespaceSelector,
     Output,
-    ReleaseNamespace,
-    Target,
+    ReleasedIn,
     TriggerMode,
-    installation,
 )
 
 OK, FINDINGS, INPUT_ERROR, CLUSTER_ERROR, DEFECT = 0, 1, 2, 3, 70
@@ -50,24 +45,24 @@ app = typer.Typer(name="kagenti", no_args_is_help=True, add_completion=False, pr
 def inject(
     filename: Files,
     namespace: Namespace = "default",
-    mode: TriggerMode = Mode.both,
-    target: MutationTarget = Target.pods,
+    mode: TriggerMode = None,
+    target: MutationTarget = None,
     enrolled: Enrolled = True,  # noqa: FBT002  # a flag
-    namespace_selector: NamespaceSelector = ENROLLED,
-    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    namespace_selector: CoveredNamespaces = None,
+    release_namespace: ReleasedIn = None,
     cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
     from_cluster: Annotated[bool, typer.Option(help="Apply the files to what the cluster holds.")] = False,  # noqa: FBT002  # a flag
     now: Annotated[str, typer.Option(help="Time of the injection, RFC 3339.")] = "",
     kubeconfig: Kubeconfig = "",
 ) -> None:
     """Inject the workloads of manifests, exactly as the webhook would; prints the result, or nothing if one is denied."""
-    from kagenti.cli import offline
-    from kagenti.cli.evaluation import Setup
+    from kagenti.cli import offline, setup
 
-    found = installation(release_namespace, cluster_domain, namespace_selector)
-    setup = Setup(mode.value, target.value, enrolled, found)
+    about = setup.asked(
+        mode, target, namespace_selector, release_namespace, cluster_domain=cluster_domain, enrolled=enrolled
+    )
     cluster = kubeconfig if from_cluster else None
-    sys.exit(offline.inject(filename, namespace=namespace, setup=setup, now=now, kubeconfig=cluster))
+    sys.exit(offline.inject(filename, namespace=namespace, setup=about, now=now, kubeconfig=cluster))
 
 
 @app.command()
@@ -85,22 +80,22 @@ def explain(
     filename: Annotated[
         list[str] | None, typer.Option("--filename", "-f", help="Read files instead of the cluster.")
     ] = None,
-    mode: TriggerMode = Mode.both,
-    target: MutationTarget = Target.pods,
+    mode: TriggerMode = None,
+    target: MutationTarget = None,
     enrolled: Enrolled = True,  # noqa: FBT002  # a flag
-    namespace_selector: NamespaceSelector = ENROLLED,
-    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    namespace_selector: CoveredNamespaces = None,
+    release_namespace: ReleasedIn = None,
     cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
     output: Annotated[Output, typer.Option("--output", "-o")] = Output.table,
     kubeconfig: Kubeconfig = "",
 ) -> None:
     """Say why a workload is (not) injected, and where each of its settings comes from."""
-    from kagenti.cli import explanation
-    from kagenti.cli.evaluation import Setup
+    from kagenti.cli import explanation, setup
 
-    found = installation(release_namespace, cluster_domain, namespace_selector)
-    setup = Setup(mode.value, target.value, enrolled, found)
-    sys.exit(explanation.run(workload, namespace=namespace, files=filename or [], setup=setup, output=output.value,
+    about = setup.asked(
+        mode, target, namespace_selector, release_namespace, cluster_domain=cluster_domain, enrolled=enrolled
+    )
+    sys.exit(explanation.run(workload, namespace=namespace, files=filename or [], setup=about, output=output.value,
                             kubeconfig=kubeconfig))  # fmt: skip
 
 
@@ -108,21 +103,21 @@ def explain(
 def diff(
     filename: Files,
     namespace: Namespace = "default",
-    mode: TriggerMode = Mode.both,
-    target: MutationTarget = Target.pods,
-    namespace_selector: NamespaceSelector = ENROLLED,
-    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    mode: TriggerMode = None,
+    target: MutationTarget = None,
+    namespace_selector: CoveredNamespaces = None,
+    release_namespace: ReleasedIn = None,
     cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
     output: Annotated[Output, typer.Option("--output", "-o")] = Output.table,
     kubeconfig: Kubeconfig = "",
 ) -> None:
     """Say which workloads and settings would change if these layers were applied; exit code 1 if any would."""
-    from kagenti.cli import difference
-    from kagenti.cli.evaluation import Setup
+    from kagenti.cli import difference, setup
 
-    found = installation(release_namespace, cluster_domain, namespace_selector)
-    setup = Setup(mode.value, target.value, True, found)  # noqa: FBT003  # files may create an enrolled namespace
-    sys.exit(difference.run(filename, namespace=namespace, setup=setup, output=output.value, kubeconfig=kubeconfig))
+    about = setup.asked(  # enrolled: the files may create an enrolled namespace
+        mode, target, namespace_selector, release_namespace, cluster_domain=cluster_domain, enrolled=True
+    )
+    sys.exit(difference.run(filename, namespace=namespace, setup=about, output=output.value, kubeconfig=kubeconfig))
 
 
 @app.command()
@@ -130,22 +125,22 @@ def status(
     workload: Annotated[str, typer.Argument(help="KIND/NAME; without it, every workload that is ours.")] = "",
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only this one; else all.")] = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Print again whenever something changes.")] = False,  # noqa: FBT002  # a flag
-    mode: TriggerMode = Mode.both,
-    target: MutationTarget = Target.pods,
-    namespace_selector: NamespaceSelector = ENROLLED,
-    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    mode: TriggerMode = None,
+    target: MutationTarget = None,
+    namespace_selector: CoveredNamespaces = None,
+    release_namespace: ReleasedIn = None,
     cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
     output: Annotated[Output, typer.Option("--output", "-o")] = Output.table,
     kubeconfig: Kubeconfig = "",
 ) -> None:
     """Say which pods are current, stale or bare, and which proxies took their configuration; 1 if something is amiss."""
-    from kagenti.cli import standing
-    from kagenti.cli.evaluation import Setup
+    from kagenti.cli import setup, standing
 
-    found = installation(release_namespace, cluster_domain, namespace_selector)
-    setup = Setup(mode.value, target.value, False, found)  # noqa: FBT003  # the cluster says what is enrolled
+    about = setup.asked(  # not enrolled: the cluster says what is
+        mode, target, namespace_selector, release_namespace, cluster_domain=cluster_domain, enrolled=False
+    )
     asked = standing.Asked(workload, namespace, output.value, kubeconfig)
-    sys.exit(standing.watch(asked, setup) if watch else standing.run(asked, setup))
+    sys.exit(standing.watch(asked, about) if watch else standing.run(asked, about))
 
 
 @app.command()
@@ -154,22 +149,22 @@ def analyze(
         list[str] | None, typer.Option("--filename", "-f", help="Read files instead of the cluster.")
     ] = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only this one; else all.")] = "",
-    mode: TriggerMode = Mode.both,
-    target: MutationTarget = Target.pods,
+    mode: TriggerMode = None,
+    target: MutationTarget = None,
     enrolled: Enrolled = True,  # noqa: FBT002  # a flag
-    namespace_selector: NamespaceSelector = ENROLLED,
-    release_namespace: ReleaseNamespace = RELEASE_NAMESPACE,
+    namespace_selector: CoveredNamespaces = None,
+    release_namespace: ReleasedIn = None,
     cluster_domain: ClusterDomain = CLUSTER_DOMAIN,
     output: Annotated[Output, typer.Option("--output", "-o")] = Output.table,
     kubeconfig: Kubeconfig = "",
 ) -> None:
     """Find what is misplaced, refused, contradictory or out of date in files or a cluster; 1 if anything is."""
-    from kagenti.cli import analysis
-    from kagenti.cli.evaluation import Setup
+    from kagenti.cli import analysis, setup
 
-    found = installation(release_namespace, cluster_domain, namespace_selector)
-    setup = Setup(mode.value, target.value, enrolled, found)
-    sys.exit(analysis.run(filename or [], namespace=namespace, setup=setup, output=output.value, kubeconfig=kubeconfig))
+    about = setup.asked(
+        mode, target, namespace_selector, release_namespace, cluster_domain=cluster_domain, enrolled=enrolled
+    )
+    sys.exit(analysis.run(filename or [], namespace=namespace, setup=about, output=output.value, kubeconfig=kubeconfig))
 
 
 app.add_typer(migrate.app, name="migrate")

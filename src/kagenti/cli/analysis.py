@@ -4,12 +4,14 @@ import contextlib
 import datetime
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from kagenti import errors
 from kagenti.cli import catalogue, manifests, patience, workloads
 from kagenti.cli.catalogue import Held, Holding
-from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.cli.evaluation import Evaluator
+from kagenti.cli.setup import Setup
 from kagenti.cli.structured import dump
 from kagenti.core import analysis
 from kagenti.core.settings.model import Finding, Source
@@ -35,39 +37,48 @@ def run(files: Sequence[str], *, namespace: str, setup: Setup, output: str, kube
         kubeconfig: Path of the kubeconfig.
     """
     with patience.told(", ".join(files) or f"the workloads of {namespace or 'the whole cluster'}"):
-        seen = _of_files(files, namespace or "default") if files else _of_cluster(kubeconfig, namespace)
-        holding, subjects, beside = seen
-        found = [*findings(holding, subjects, setup), *beside]
+        seen = _of_files(files, namespace or "default", setup) if files else _of_cluster(kubeconfig, namespace, setup)
+        found = [*findings(seen.holding, seen.subjects, seen.setup), *seen.beside]
     if output == "table":
         lines = [": ".join(part for part in (what, one.reason, one.message) if part) for what, one in found]
-        sys.stdout.write("".join(f"{line}\n" for line in lines or [f"nothing found in {len(subjects)} workloads"]))
+        sys.stdout.write("".join(f"{line}\n" for line in lines or [f"nothing found in {len(seen.subjects)} workloads"]))
     else:
         sys.stdout.write(dump([_row(what, one) for what, one in found], output))
     return int(bool(found))
 
 
-def _of_files(files: Sequence[str], namespace: str) -> tuple[Holding, Sequence[Subject], list[Found]]:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is looked at, under which installation; ``beside`` is found of the installation itself."""
+
+    holding: Holding
+    subjects: Sequence[Subject]
+    setup: Setup
+    beside: Sequence[Found] = ()
+
+
+def _of_files(files: Sequence[str], namespace: str, setup: Setup) -> _Seen:
     documents = manifests.read(files)
     subjects = [subject for document in documents for subject in workloads.subjects(document, namespace=namespace)]
-    return catalogue.from_documents(manifests.unrolled(documents), namespace=namespace), subjects, []
+    return _Seen(catalogue.from_documents(manifests.unrolled(documents), namespace=namespace), subjects, setup)
 
 
-def _of_cluster(kubeconfig: str, namespace: str) -> tuple[Holding, Sequence[Subject], list[Found]]:
+def _of_cluster(kubeconfig: str, namespace: str, setup: Setup) -> _Seen:
     """Returns what a cluster holds, its workloads, and what is found of the installation as far as it may be read."""
     from kagenti.cli import cluster, fleet  # what talks to a cluster takes a fifth of a second to import
     from kagenti.kube.client import KubeClient
 
-    async def work(client: KubeClient) -> tuple[fleet.Fleet, dict[str, JSON]]:
+    async def work(client: KubeClient) -> _Seen:
         known = await fleet.named(client, namespace)
+        about = await cluster.as_installed(client, setup)
         base = "/apis/admissionregistration.k8s.io/v1"
         registered = {}
         for kind, path in _CONFIGURATIONS.items():
             with contextlib.suppress(errors.Forbidden):  # a tenant's analysis is of the tenant's workloads
                 registered[kind] = await cluster.read(client, f"{base}/{path}")
-        return known, registered
+        return _Seen(known.holding, known.subjects(), about, list(_of_installation(registered)))
 
-    known, registered = cluster.session(kubeconfig, work)
-    return known.holding, known.subjects(), list(_of_installation(registered))
+    return cluster.session(kubeconfig, work)
 
 
 def _of_installation(registered: dict[str, JSON]) -> Iterator[Found]:

@@ -75,28 +75,48 @@ class Exchanger(StrEnum):
     Envoy = "Envoy"
 
 
+# The chart's own defaults.
+RELEASE_NAMESPACE: Final = "kagenti-system"
+CLUSTER_DOMAIN: Final = "cluster.local"
+ENROLLED: Final = "kagenti.io/enrolled=true"
+_READ: Final = "; unless given, that of the cluster that is read, else"
+
 Files = Annotated[list[str], typer.Option("--filename", "-f", help="File, or - for standard input; repeatable.")]
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of objects that name none.")]
+# None: nobody said; a cluster that is read tells, else the chart's defaults hold.
 TriggerMode = Annotated[
-    Mode, typer.Option("--mode", envvar="KAGENTI_TRIGGER_MODE", help="Trigger mode of the installation.")
+    Mode | None,
+    typer.Option("--mode", envvar="KAGENTI_TRIGGER_MODE", help=f"Trigger mode of the installation{_READ} both."),
 ]
 MutationTarget = Annotated[
-    Target, typer.Option("--target", envvar="KAGENTI_TARGET", help="What the installation's webhook mutates.")
+    Target | None,
+    typer.Option("--target", envvar="KAGENTI_TARGET", help=f"What the installation's webhook mutates{_READ} pods."),
 ]
 Enrolled = Annotated[bool, typer.Option(help="Whether namespaces are enrolled of which nothing is known.")]
 NamespaceSelector = Annotated[
     str, typer.Option(envvar="KAGENTI_NAMESPACE_SELECTOR", help="Which namespaces the cr entry covers.")
+]
+CoveredNamespaces = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace-selector",
+        envvar="KAGENTI_NAMESPACE_SELECTOR",
+        help=f"Which namespaces the cr entry covers{_READ} {ENROLLED}.",
+    ),
 ]
 Kubeconfig = Annotated[str, typer.Option(envvar="KUBECONFIG", help="Path of the kubeconfig.")]
 ClusterDomain = Annotated[str, typer.Option(envvar="KAGENTI_CLUSTER_DOMAIN", help="DNS domain of the cluster.")]
 ReleaseNamespace = Annotated[
     str, typer.Option(envvar="KAGENTI_RELEASE_NAMESPACE", help="Namespace of the installation.")
 ]
-
-# The chart's own defaults.
-RELEASE_NAMESPACE: Final = "kagenti-system"
-CLUSTER_DOMAIN: Final = "cluster.local"
-ENROLLED: Final = "kagenti.io/enrolled=true"
+ReleasedIn = Annotated[
+    str | None,
+    typer.Option(
+        "--release-namespace",
+        envvar="KAGENTI_RELEASE_NAMESPACE",
+        help=f"Namespace of the installation{_READ} {RELEASE_NAMESPACE}.",
+    ),
+]
 
 
 def installation(release_namespace: str, cluster_domain: str, namespace_selector: str) -> Installation:

@@ -1,7 +1,9 @@
 """What the commands read of a cluster: objects of ours, namespaces, top owners, and one object by kind and name."""
 
 import asyncio
+import dataclasses
 import functools
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -11,6 +13,8 @@ import orjson
 from kagenti import errors
 from kagenti.cli.catalogue import Holding
 from kagenti.cli.named import Named
+from kagenti.cli.setup import Setup, assumption, completed
+from kagenti.core import installed
 from kagenti.core.admission.targets import MOST_PODS
 from kagenti.core.workload import Subject, subject_of
 from kagenti.kube.client import DEFAULT_TIMEOUT, KubeClient
@@ -26,6 +30,7 @@ _RETRIES: Final = 10  # as client-go (rest.Request.maxRetries)
 _LONGEST: Final = 10.0  # seconds that a person is kept waiting at a time
 _PAGE: Final = 500  # objects of one list request
 _JSON: Final = "application/json"
+_INJECTOR: Final = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{installed.INJECTOR}"
 _IN_NAMESPACE: Final = {"AgentRuntimeConfig": "agentruntimeconfigs", "AgentRuntime": "agentruntimes"}
 
 
@@ -74,6 +79,25 @@ def session(kubeconfig: str, work: Callable[[KubeClient], Awaitable[_Result]]) -
             return await work(client)
 
     return asyncio.run(run())
+
+
+async def as_installed(client: KubeClient, setup: Setup) -> Setup:
+    """Returns the setup with what was assumed read from the cluster; where it cannot be read, says what is assumed.
+
+    Raises:
+        ClusterError: The API server does not answer.
+    """
+    if not setup.assumed:
+        return setup
+    try:
+        injector = await read(client, _INJECTOR)
+        why = f"the cluster has no MutatingWebhookConfiguration {installed.INJECTOR}, so that nothing is injected there now"
+    except errors.Forbidden as problem:
+        injector, why = None, str(problem)
+    if injector is not None:
+        return completed(setup, injector)
+    sys.stderr.write(f"kagenti: {assumption(setup, why)}\n")
+    return dataclasses.replace(setup, assumed=frozenset())
 
 
 async def holding(client: KubeClient, namespaces: Iterable[str] | None) -> Holding:

@@ -11,14 +11,16 @@ import orjson
 
 from kagenti.cli import catalogue, cluster, fleet, manifests, patience
 from kagenti.cli.catalogue import Holding
-from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.cli.evaluation import Evaluator
 from kagenti.cli.fleet import Fleet
+from kagenti.cli.setup import Setup
 from kagenti.cli.structured import dump
 from kagenti.core import settings
 from kagenti.core.admission.evaluate import Evaluation
 from kagenti.core.settings import Change
 from kagenti.core.workload import Subject
 from kagenti.errors import UsageError
+from kagenti.kube.client import KubeClient
 
 JSON = Any  # the answer, ready to be printed
 _LAYERS = ("AgentRuntimeClusterConfig", "AgentRuntimeConfig", "AgentRuntime")
@@ -52,14 +54,19 @@ def run(files: Sequence[str], *, namespace: str, setup: Setup, output: str, kube
     proposed = catalogue.from_documents(manifests.unrolled(manifests.read(files)), namespace=namespace)
     places = _concerned(proposed)
     with patience.told("the workloads of " + ("the whole cluster" if places is None else ", ".join(sorted(places)))):
-        known = cluster.session(kubeconfig, lambda client: fleet.read(client, places))
-        found = [difference for difference in compare(known, proposed, setup) if not difference.nothing]
+        known, about = cluster.session(kubeconfig, lambda client: _read(client, places, setup))
+        found = [difference for difference in compare(known, proposed, about) if not difference.nothing]
     seen = len(known.subjects())
     if output == "table":
         sys.stdout.write("".join(f"{line}\n" for line in _lines(found, seen)))
     else:
         sys.stdout.write(dump(_answer(found, seen), output))
     return int(bool(found))
+
+
+async def _read(client: KubeClient, places: set[str] | None, setup: Setup) -> tuple[Fleet, Setup]:
+    known = await fleet.read(client, places)  # first: it says best that kagenti is not installed
+    return known, await cluster.as_installed(client, setup)
 
 
 def _concerned(proposed: Holding) -> set[str] | None:

@@ -3,34 +3,22 @@
 import dataclasses
 import datetime
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from kagenti.cli.catalogue import Holding
+from kagenti.cli.setup import Setup
 from kagenti.core import trigger
 from kagenti.core.admission.evaluate import Context, Evaluation, evaluate
 from kagenti.core.admission.pods import NOT_OURS
-from kagenti.core.installation import Installation
 from kagenti.core.layers import LayerCache, Sources
 from kagenti.core.reconcile.judge import Judged, judge
 from kagenti.core.settings import Resolver
-from kagenti.core.trigger import Coverage, Mode, OwnerProof
+from kagenti.core.trigger import Coverage, OwnerProof
 from kagenti.core.workload import TEMPLATE_PATHS, Subject
 from kagenti_api.v1alpha1 import wellknown
 
-Target = Literal["pods", "workloads"]
-
 # What the chart's entries cover with target workloads (spec 03); every pod is covered with target pods.
 _TEMPLATES: Final = ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job")
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """The installation that is asked about; ``enrolled`` counts for namespaces of which nothing is known."""
-
-    mode: Mode
-    target: Target
-    enrolled: bool
-    installation: Installation
 
 
 @dataclass(slots=True)

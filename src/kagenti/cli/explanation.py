@@ -11,9 +11,10 @@ import orjson
 
 from kagenti.cli import catalogue, manifests, sharing, workloads
 from kagenti.cli.catalogue import Holding
-from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.cli.evaluation import Evaluator
 from kagenti.cli.manifests import Document
 from kagenti.cli.named import Named, named
+from kagenti.cli.setup import Setup
 from kagenti.cli.structured import dump
 from kagenti.core.admission.evaluate import Evaluation
 from kagenti.core.settings import effective_class
@@ -27,8 +28,10 @@ JSON = Any  # the answer, ready to be printed
 def run(asked: str, *, namespace: str, files: Sequence[str], setup: Setup, output: str, kubeconfig: str) -> int:
     """Prints the explanation; returns 0, or 1 when the workload's pods would be denied or a setting has a finding."""
     wanted = named(asked)
-    asked_of = _from_files(files, wanted, namespace) if files else _from_cluster(kubeconfig, wanted, namespace)
-    evaluator = Evaluator(asked_of.holding, setup, datetime.datetime.now(datetime.UTC))
+    asked_of = (
+        _from_files(files, wanted, namespace, setup) if files else _from_cluster(kubeconfig, wanted, namespace, setup)
+    )
+    evaluator = Evaluator(asked_of.holding, asked_of.setup, datetime.datetime.now(datetime.UTC))
     subject, evaluation = asked_of.subject, evaluator.evaluate(asked_of.subject)
     beside = [(other, evaluator.evaluate(other)) for other in asked_of.beside]
     notes = sharing.note(subject, evaluation, beside, evaluator=evaluator)
@@ -39,15 +42,16 @@ def run(asked: str, *, namespace: str, files: Sequence[str], setup: Setup, outpu
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The workload that is asked about, what is held, whether it exists, and what runs under its service account."""
+    """The workload that is asked about, what is held and installed, whether it exists, and what shares its account."""
 
     holding: Holding
     subject: Subject
+    setup: Setup
     exists: bool = False
     beside: Sequence[Subject] = ()
 
 
-def _from_files(files: Sequence[str], wanted: Named, namespace: str) -> _Asked:
+def _from_files(files: Sequence[str], wanted: Named, namespace: str, setup: Setup) -> _Asked:
     documents = manifests.unrolled(manifests.read(files))
     holding = catalogue.from_documents(documents, namespace=namespace)
     found: dict[str, Subject] = {}
@@ -62,9 +66,9 @@ def _from_files(files: Sequence[str], wanted: Named, namespace: str) -> _Asked:
         places = ", ".join(sorted(found))
         raise UsageError(f"{wanted.kind} {wanted.name} is in namespaces {places}; name one with --namespace")
     if not found:
-        return _Asked(holding, _ghost(wanted, namespace))
+        return _Asked(holding, _ghost(wanted, namespace), setup)
     subject = found.get(namespace) or next(iter(found.values()))
-    return _Asked(holding, subject, exists=True, beside=_beside(documents, subject, namespace=namespace))
+    return _Asked(holding, subject, setup, exists=True, beside=_beside(documents, subject, namespace=namespace))
 
 
 def _beside(documents: Sequence[Document], subject: Subject, *, namespace: str) -> list[Subject]:
@@ -78,7 +82,7 @@ def _beside(documents: Sequence[Document], subject: Subject, *, namespace: str) 
     return found
 
 
-def _from_cluster(kubeconfig: str, wanted: Named, namespace: str) -> _Asked:
+def _from_cluster(kubeconfig: str, wanted: Named, namespace: str, setup: Setup) -> _Asked:
     from kagenti.cli import cluster  # what talks to a cluster takes a fifth of a second to import
     from kagenti.kube.client import KubeClient
 
@@ -86,7 +90,7 @@ def _from_cluster(kubeconfig: str, wanted: Named, namespace: str) -> _Asked:
         known, manifest = await cluster.find(client, wanted, namespace=namespace)
         holding = await cluster.holding(client, {namespace})
         if manifest is None:
-            return _Asked(holding, _ghost(known, namespace))
+            return _Asked(holding, _ghost(known, namespace), await cluster.as_installed(client, setup))
         holding.add(manifest, namespace=namespace)
         subject = subject_of(manifest, namespace=namespace)
         if subject is None:
@@ -95,7 +99,7 @@ def _from_cluster(kubeconfig: str, wanted: Named, namespace: str) -> _Asked:
             )
         beside = await cluster.pods_of_account(client, subject)
         await cluster.climb(client, holding, [subject, *beside])
-        return _Asked(holding, subject, exists=True, beside=beside)
+        return _Asked(holding, subject, await cluster.as_installed(client, setup), exists=True, beside=beside)
 
     return cluster.session(kubeconfig, work)
 

@@ -11,7 +11,7 @@ import orjson
 from kagenti import errors
 from kagenti.cli import cluster
 from kagenti.cli.structured import dump
-from kagenti.core import health
+from kagenti.core import health, installed
 from kagenti.core.health import Answer, Facts, Fleet
 from kagenti.core.settings.model import Finding
 from kagenti.kube.client import KubeClient
@@ -38,7 +38,7 @@ def run(*, namespace: str, release_namespace: str, purpose: health.Purpose, outp
         findings = health.examine(facts)
         if purpose:
             findings += health.before(
-                purpose, await _fleet(client, purpose, facts), target=health.installed_target(facts.injector)
+                purpose, await _fleet(client, purpose, facts), target=installed.target(facts.injector)
             )
         return facts, findings
 
@@ -57,7 +57,7 @@ class _Reader:
     async def facts(self, namespace: str, release_namespace: str) -> Facts:
         """Returns the facts; ``namespace`` is where the dry run goes."""
         injector = await self._one(
-            f"MutatingWebhookConfiguration {health.INJECTOR}", _CONFIGURATIONS.format("mutating", health.INJECTOR)
+            f"MutatingWebhookConfiguration {installed.INJECTOR}", _CONFIGURATIONS.format("mutating", installed.INJECTOR)
         )
         validator = await self._one(
             f"ValidatingWebhookConfiguration {health.VALIDATOR}",
@@ -81,7 +81,7 @@ class _Reader:
         )
 
     async def _probe(self, namespace: str, injector: JSON) -> Answer:
-        manifest = health.probe(namespace, health.installed_target(injector))
+        manifest = health.probe(namespace, installed.target(injector))
         pods = manifest["kind"] == "Pod"
         path = f"/api/v1/namespaces/{namespace}/pods" if pods else f"/apis/apps/v1/namespaces/{namespace}/deployments"
         try:

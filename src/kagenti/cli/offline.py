@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from kagenti.cli import catalogue, manifests, sharing, workloads
 from kagenti.cli.catalogue import Holding
-from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.cli.evaluation import Evaluator
 from kagenti.cli.manifests import Document
+from kagenti.cli.setup import Setup
 from kagenti.core import inject as injection
 from kagenti.core import workload
 from kagenti.core.admission.evaluate import Evaluation
@@ -22,7 +23,8 @@ def inject(files: Sequence[str], *, namespace: str, setup: Setup, now: str, kube
     found = [(document, workloads.subjects(document, namespace=namespace)) for document in documents]
     holding = catalogue.from_documents(manifests.unrolled(documents), namespace=namespace)
     if kubeconfig is not None:
-        holding = _over_cluster(kubeconfig, holding, [subject for _, subjects in found for subject in subjects])
+        concerned = [subject for _, subjects in found for subject in subjects]
+        holding, setup = _over_cluster(kubeconfig, holding, concerned, setup)
     evaluator = Evaluator(holding, setup, _time(now))
     all_of = [(subject, evaluator.evaluate(subject)) for _, subjects in found for subject in subjects]
     evaluations = iter(all_of)
@@ -46,16 +48,16 @@ def inject(files: Sequence[str], *, namespace: str, setup: Setup, now: str, kube
     return 0
 
 
-def _over_cluster(kubeconfig: str, files: Holding, subjects: Sequence[Subject]) -> Holding:
-    """Returns what is held once the files are applied to the cluster, for every namespace that they name."""
+def _over_cluster(kubeconfig: str, files: Holding, subjects: Sequence[Subject], setup: Setup) -> tuple[Holding, Setup]:
+    """Returns what is held once the files are applied to the cluster, for every namespace that they name, and installed."""
     from kagenti.cli import cluster  # what talks to a cluster takes a fifth of a second to import
     from kagenti.kube.client import KubeClient
 
-    async def work(client: KubeClient) -> Holding:
+    async def work(client: KubeClient) -> tuple[Holding, Setup]:
         known = await cluster.holding(client, files.named | {subject.namespace for subject in subjects})
         both = files.over(known)
         await cluster.climb(client, both, subjects)
-        return both
+        return both, await cluster.as_installed(client, setup)
 
     return cluster.session(kubeconfig, work)
 

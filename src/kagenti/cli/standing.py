@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from kagenti import errors
 from kagenti.cli import cluster, fleet, patience
-from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.cli.evaluation import Evaluator
 from kagenti.cli.fleet import Fleet
 from kagenti.cli.named import Named, named
+from kagenti.cli.setup import Setup
 from kagenti.cli.structured import dump
 from kagenti.core import analysis
 from kagenti.core.inject import carries_ours
@@ -20,6 +21,7 @@ from kagenti.core.layers import pick_runtime
 from kagenti.core.reconcile.judge import Judged
 from kagenti.core.trigger import Decision
 from kagenti.core.workload import Subject, WorkloadRef
+from kagenti.kube.client import KubeClient
 from kagenti_api.v1alpha1.agentruntime import TARGET_RESOLVED
 
 JSON = Any  # the answer, ready to be printed
@@ -63,7 +65,7 @@ class Standing:
 def run(asked: Asked, setup: Setup) -> int:
     """Prints the status; returns 1 if something is amiss."""
     with patience.told(f"the workloads of {asked.namespace or 'the whole cluster'}"):
-        found = _look(asked, setup)
+        found, _ = _look(asked, setup)
     sys.stdout.write(_printed(found, asked))
     return int(any(standing.amiss for standing in found))
 
@@ -78,7 +80,8 @@ def watch(asked: Asked, setup: Setup) -> int:
         while True:
             began = time.monotonic()
             try:
-                text, told = _printed(_look(asked, setup), asked), ""
+                found, setup = _look(asked, setup)  # what is installed is read once; a switch of mode is rare
+                text, told = _printed(found, asked), ""
             except (errors.Unreachable, errors.TooManyRequests) as problem:
                 if not last:
                     raise
@@ -106,22 +109,27 @@ def _between(output: str) -> str:
     return "---\n" if output == "yaml" else "\n"
 
 
-def _look(asked: Asked, setup: Setup) -> list[Standing]:
-    """Returns the standing of what was asked for.
+def _look(asked: Asked, setup: Setup) -> tuple[list[Standing], Setup]:
+    """Returns the standing of what was asked for, and the installation as it was found.
 
     Raises:
         UsageError: The workload or the namespace that was named is not there.
     """
     wanted = named(asked.workload) if asked.workload else None
-    known = cluster.session(asked.kubeconfig, lambda client: fleet.named(client, asked.namespace))
-    found = standings(known, setup)
+    known, about = cluster.session(asked.kubeconfig, lambda client: _read(client, asked.namespace, setup))
+    found = standings(known, about)
     if wanted is None:
-        return found
+        return found, about
     chosen = [standing for standing in found if _means(wanted, standing.owner)]
     if not chosen and not any(_means(wanted, subject.owner) for subject in known.subjects()):
         where = f"namespace {asked.namespace}" if asked.namespace else "the cluster"
         raise errors.UsageError(f"no {wanted.kind} {wanted.name} in {where}, and no pods of one; correct the name")
-    return chosen
+    return chosen, about
+
+
+async def _read(client: KubeClient, namespace: str, setup: Setup) -> tuple[Fleet, Setup]:
+    known = await fleet.named(client, namespace)  # first: it says best that kagenti is not installed
+    return known, await cluster.as_installed(client, setup)
 
 
 def _means(wanted: Named, owner: WorkloadRef) -> bool:

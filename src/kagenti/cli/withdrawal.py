@@ -14,14 +14,14 @@ import orjson
 
 from kagenti import errors
 from kagenti.cli import cluster
-from kagenti.core import health
+from kagenti.core import health, installed
 from kagenti.kube.client import KubeClient
 
 HELD: Final = ("xds", "operator")
 """Components that write to proxies and workloads."""
 _LOOK: Final = 0.5  # seconds between two looks at pods that are ending
 _CONFIGURATIONS: Final = (
-    f"mutatingwebhookconfigurations/{health.INJECTOR}",
+    f"mutatingwebhookconfigurations/{installed.INJECTOR}",
     f"validatingwebhookconfigurations/{health.VALIDATOR}",
 )
 

@@ -9,17 +9,15 @@ from typing import Any, Final, Literal
 
 from kagenti.core import upgrade
 from kagenti.core.inject import receipt
+from kagenti.core.installed import INJECTOR, Target
 from kagenti.core.settings.model import Finding
 from kagenti.core.sidecars import RESERVED_CONTAINERS
-from kagenti.core.trigger.coverage import Mode
 from kagenti.core.workload import Subject, misplaced_label, subject_of
 from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a raw object
 
 Purpose = Literal["", "uninstall", "switch", "upgrade"]
-Target = Literal["pods", "workloads"]
-INJECTOR: Final = "kagenti-injector"
 VALIDATOR: Final = "kagenti-validator"
 OPERATOR: Final = "kagenti-operator"
 LEASE: Final = f"Lease {OPERATOR}"
@@ -54,21 +52,6 @@ class Facts:
     drivers: Mapping[str, JSON] = field(default_factory=dict)
     lease: JSON = None
     unread: Sequence[str] = ()
-
-
-def installed_mode(injector: JSON) -> Mode:
-    """Returns the trigger mode that a MutatingWebhookConfiguration of ours stands for."""
-    names = {entry.get("name", "").partition(".")[0] for entry in (injector or {}).get("webhooks") or ()}
-    if names == {"inject-label"}:
-        return "label"
-    return "cr" if names == {"inject-cr"} else "both"
-
-
-def installed_target(injector: JSON) -> Target:
-    """Returns what a MutatingWebhookConfiguration of ours mutates."""
-    entries = (injector or {}).get("webhooks") or ()
-    resources = {name for entry in entries for rule in entry.get("rules") or () for name in rule.get("resources") or ()}
-    return "workloads" if "deployments" in resources else "pods"
 
 
 def probe(namespace: str, target: Target) -> JSON:

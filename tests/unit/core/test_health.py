@@ -146,17 +146,3 @@ def test_the_probe_tells_which_drivers_it_needs() -> None:
     assert health.needed_drivers({**BARE, "spec": {**BARE["spec"], "volumes": csi}}) == {"csi.spiffe.io"}
     assert health.needed_drivers(template) == {"csi.spiffe.io"}
     assert health.needed_drivers(None) == set()
-
-
-@pytest.mark.parametrize(
-    ("names", "resource", "expected"),
-    [
-        (("inject-label",), "pods", ("label", "pods")),
-        (("inject-cr",), "deployments", ("cr", "workloads")),
-        (("inject-label", "inject-cr"), "pods", ("both", "pods")),
-    ],
-)
-def test_mode_and_target_are_read_from_the_cluster(names: tuple[str, ...], resource: str, expected: JSON) -> None:
-    """Of the configuration that stands, whatever the values were."""
-    found = configuration(*names, resource=resource)
-    assert (health.installed_mode(found), health.installed_target(found)) == expected

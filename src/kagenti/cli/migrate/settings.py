@@ -11,9 +11,10 @@ from typing import Any, Final
 from kagenti import errors
 from kagenti.cli import cluster, manifests
 from kagenti.cli.catalogue import Holding
-from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.cli.evaluation import Evaluator
 from kagenti.cli.migrate import Scope, printing, sources, writing
 from kagenti.cli.migrate.sources import Gathered
+from kagenti.cli.setup import Setup
 from kagenti.core.installation import Installation
 from kagenti.core.migration import chain, crs, eras, installation, mapping, patches, reasons, verify
 from kagenti.core.migration.cluster_layer import Choices, Exchanger

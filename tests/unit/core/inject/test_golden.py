@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from kagenti import __version__
 from kagenti.cli import app, catalogue, manifests
-from kagenti.cli.evaluation import Evaluator, Setup
+from kagenti.cli.evaluation import Evaluator
+from kagenti.cli.setup import Setup
 from kagenti.core.installation import Installation
 from kagenti.core.workload import Subject, subject_of
 from tests.documents import documents
