@@ -11,8 +11,8 @@ from kagenti import tls
 from kagenti.core import ads
 from kagenti.core.ads import CLUSTER, ROUTE
 from tests.component.xds import envoy as real
+from tests.component.xds.serving import Serving, serving
 from tests.unit.webhook.conftest import NOW, make_authority
-from tests.unit.xds.serving import Serving, serving
 from tests.unit.xds.waiting import eventually
 
 

@@ -19,11 +19,11 @@ from kagenti.kube.connection import connect
 from kagenti.xds.config import XdsConfig
 from kagenti.xds.fetch import Fetched
 from kagenti.xds.parts import Caches, Parts
+from tests.component.xds.apiserver import api_server
+from tests.component.xds.wired import AUTHORITY, TARGET, live_token, plane, pod
 from tests.oidc import Key
 from tests.unit.core.envoy.proxies import KEYS
-from tests.unit.xds.apiserver import api_server
 from tests.unit.xds.waiting import eventually
-from tests.unit.xds.wired import AUTHORITY, TARGET, live_token, plane, pod
 from tests.xds_client import Client
 
 pytestmark = pytest.mark.usefixtures("collector")

@@ -17,10 +17,10 @@ from kagenti.core.settings import ResolvedSettings
 from kagenti.core.workload import WorkloadRef
 from tests.component.envoy import binary
 from tests.component.envoy.app import App
+from tests.component.xds.wired import AUTHORITY, TARGET, Plane, live_token, plane, pod
 from tests.oidc import Key
 from tests.unit.core.envoy import proxies
 from tests.unit.xds.waiting import eventually
-from tests.unit.xds.wired import AUTHORITY, TARGET, Plane, live_token, plane, pod
 
 JSON = Any  # a configuration, claims
 

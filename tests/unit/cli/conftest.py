@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import pytest
 import typer.main
 
 from kagenti import cli
-from tests.unit.cli.api_server import Server, serving
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,3 @@ def written(tmp_path: Path) -> Callable[..., str]:
         return str(path)
 
     return write
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Server]:
-    """An API server that serves what the test puts into it."""
-    with serving(tmp_path) as server:
-        yield server

@@ -1,16 +1,11 @@
 """``kagenti analyze`` on files: each fault is found once, under the object that has to be mended."""
 
-import base64
-import datetime
 from collections.abc import Callable
 
 import orjson
 import pytest
 
-from kagenti.operator.certificates.issue import new_authority
-from tests.unit.cli.api_server import Server
 from tests.unit.cli.conftest import Done
-from tests.unit.cli.test_difference import everywhere, serve, template
 
 Run = Callable[..., Done]
 Write = Callable[..., str]
@@ -109,33 +104,3 @@ def test_each_fault_is_found_under_the_object_to_mend(case: str, kagenti: Run, w
     done = kagenti("analyze", "-f", written(text), "-o", "json")
     assert [(row["object"], row["reason"]) for row in orjson.loads(done.out)] == expected
     assert done.code == int(bool(expected))
-
-
-def test_the_cluster_is_looked_at_without_files(kagenti: Run, api: Server) -> None:
-    """Every namespace; one line for each finding."""
-    api.namespace("team1", enrolled="true")
-    misplaced = template("weather")
-    misplaced["metadata"]["labels"] = {"kagenti.io/inject": "enabled"}
-    serve(api, "", deployments=(misplaced, template("plain")))
-    everywhere(api)
-    done = kagenti("analyze", "--kubeconfig", api.kubeconfig)
-    assert done.code == 1
-    assert done.out.startswith("Deployment team1/weather: LabelOnWorkload: ")
-    assert len(done.out.splitlines()) == 1
-
-
-@pytest.mark.parametrize("refused", [False, True], ids=["it may be read", "it may not"])
-def test_a_ca_bundle_near_its_end_is_found_where_it_may_be_read(refused: bool, kagenti: Run, api: Server) -> None:
-    """A tenant may not, and is told of workloads alone."""
-    api.namespace("team1")
-    serve(api, "")
-    everywhere(api)
-    now = datetime.datetime.now(datetime.UTC)
-    authority = new_authority("kagenti", life=datetime.timedelta(days=9), now=now).certificate
-    path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/kagenti-injector"
-    entry = {"clientConfig": {"caBundle": base64.b64encode(authority).decode()}}
-    api.objects[path] = {"metadata": {"name": "kagenti-injector"}, "webhooks": [entry]}
-    api.refused = {path: 403} if refused else {}
-    rows = orjson.loads(kagenti("analyze", "-o", "json", "--kubeconfig", api.kubeconfig).out)
-    expected = [("MutatingWebhookConfiguration kagenti-injector", "CertificateNearExpiry")]
-    assert [(row["object"], row["reason"]) for row in rows] == expected * (not refused)

@@ -1,18 +1,15 @@
-"""The wired process: a watch that is late, and a real process from its start to SIGTERM."""
+"""The wired process before it listens: a watch that is late, a certificate that is not there."""
 
 import asyncio
 import base64
-import dataclasses
 import logging
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
-from tests.unit.webhook.conftest import Authority, eventually
+from tests.unit.webhook.conftest import Authority
 from tests.unit.webhook.test_reviews import pod, review
 
 from kagenti import errors
@@ -64,7 +61,7 @@ def config(tmp_path: Path, authority: Authority) -> WebhookConfig:
     return WebhookConfig(certificate, key, host="127.0.0.1", port=0, shutdown_grace=0.0, poll=0.01)
 
 
-def _assembled(config: WebhookConfig, server: ApiServer) -> Process:
+def assembled(config: WebhookConfig, server: ApiServer) -> Process:
     journal = Journal(logging.Logger("kagenti.webhook"))
     return assemble(config, server, journal=journal, reflect=LateWatch)
 
@@ -80,61 +77,11 @@ async def test_pod_does_not_slip_through_a_late_watch(config: WebhookConfig) -> 
             RUNTIMES: {"metadata": {}, "items": [runtime]},
         }
     )
-    entry = _assembled(config, server).entries["/mutate/pods"]
+    entry = assembled(config, server).entries["/mutate/pods"]
     for _ in range(2):
         answer = orjson.loads(await entry(orjson.dumps(review(pod())), False))["response"]
         assert "envoy-proxy" in base64.b64decode(answer["patch"]).decode()
     assert server.asked == [SET, RUNTIMES, RUNTIMES]  # the owner once, a miss every time
-
-
-async def test_assembled_process_becomes_ready_and_counts(config: WebhookConfig, authority: Authority) -> None:
-    """The parts fit: readiness, metrics of caches and reads, and a clean end."""
-    process = _assembled(config, ApiServer({}))
-    stop = asyncio.Event()
-    serving = asyncio.create_task(process.serve(stop))
-    await eventually(lambda: process.port and process.readiness().ready)
-    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cadata=authority.pem.decode()))
-    async with (
-        aiohttp.ClientSession(f"https://127.0.0.1:{process.port}", connector=connector) as session,
-        session.get("/metrics") as response,
-    ):
-        text = await response.text()
-    stop.set()
-    assert await asyncio.wait_for(serving, 10) == 0
-    for series in ('cache_objects{resource="agentruntimes"} 0.0', 'api_reads_total{call="strict"} 0.0'):
-        assert f"kagenti_webhook_{series}" in text
-
-
-async def test_pods_carry_the_xds_ca_that_is_in_its_file(
-    config: WebhookConfig, tmp_path: Path, authority: Authority, other_authority: Authority
-) -> None:
-    """Renewed while the process serves: the next pod gets the new one, without a restart."""
-    file = tmp_path / "xds-ca.crt"
-    file.write_bytes(authority.pem)
-    process = _assembled(dataclasses.replace(config, xds_ca=file), ApiServer({}))
-    found = pod(labels={"kagenti.io/inject": "enabled"}, owner=None)
-
-    async def carried() -> bytes:
-        answer = orjson.loads(await process.entries["/mutate/pods"](orjson.dumps(review(found)), False))["response"]
-        return base64.b64decode(answer["patch"])
-
-    stop = asyncio.Event()
-    serving = asyncio.create_task(process.serve(stop))
-    await eventually(lambda: process.readiness().ready)
-    assert _line(authority) in await carried()
-    file.write_bytes(other_authority.pem)
-    await eventually(
-        lambda: process.authorities is not None and process.authorities.pem == other_authority.pem.decode()
-    )
-    patch = await carried()
-    stop.set()
-    assert await asyncio.wait_for(serving, 10) == 0
-    assert (_line(other_authority) in patch, _line(authority) in patch) == (True, False)
-
-
-def _line(authority: Authority) -> bytes:
-    """A line of the certificate that stands in no other: base64, which JSON and YAML leave as it is."""
-    return authority.pem.splitlines()[3]
 
 
 def test_start_without_a_certificate_says_which(tmp_path: Path) -> None:

@@ -19,12 +19,6 @@ PLURALS = {
 VERBS = ["get", "list", "watch", "patch"]
 
 
-def runtime(name: str, version: int, **spec: JSON) -> JSON:
-    """An AgentRuntime."""
-    metadata = {"name": name, "namespace": "team1", "uid": f"uid-{name}", "resourceVersion": str(version)}
-    return {"apiVersion": "kagenti.io/v1alpha1", "kind": "AgentRuntime", "metadata": metadata, "spec": spec}
-
-
 def _group(name: str, version: str) -> JSON:
     return {"name": name, "versions": [{"version": version}], "preferredVersion": {"version": version}}
 

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.unit.cli.api_server import Server
+from tests.component.cli.api_server import Server
 from tests.unit.cli.conftest import Done
 from tests.unit.core.test_installed import ADDED, configuration
 

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.unit.cli.api_server import OURS, Server, runtime
+from tests.component.cli.api_server import OURS, Server, runtime
 from tests.unit.cli.conftest import Done
 
 JSON = Any  # an object, or the answer

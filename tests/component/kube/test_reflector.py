@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.unit.kube.scripted import (
+from tests.component.kube.scripted import (
     Step,
     bookmark,
     config,

@@ -14,8 +14,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 from kagenti import errors, tls
 from kagenti.core import ads
 from kagenti.core.ads import CLUSTER, EXTENSION, ROUTE
+from tests.component.xds.serving import Pod, Serving, serving, snapshot
 from tests.unit.webhook.conftest import NOW, make_authority
-from tests.unit.xds.serving import Pod, Serving, serving, snapshot
 from tests.unit.xds.waiting import eventually
 from tests.xds_client import METHODS, Client
 

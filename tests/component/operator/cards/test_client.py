@@ -13,8 +13,7 @@ import pytest
 from kagenti.core import cards
 from kagenti.core.cards import AgentPod, Port
 from kagenti.operator.cards.client import CardClient, NoCard, Reply
-from tests.unit.core.cards.given import pod
-from tests.unit.fetch.hostile import (
+from tests.component.fetch.hostile import (
     BOMB,
     Serve,
     answer,
@@ -26,6 +25,7 @@ from tests.unit.fetch.hostile import (
     server,
     silent,
 )
+from tests.unit.core.cards.given import pod
 from tests.unit.webhook.conftest import make_authority
 from tests.unit.xds.waiting import eventually
 

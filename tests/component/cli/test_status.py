@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from kagenti.cli import patience
-from tests.unit.cli.api_server import OURS, Server, runtime
+from tests.component.cli.api_server import OURS, Server, runtime
+from tests.component.cli.test_difference import everywhere, pod_of, serve, template
 from tests.unit.cli.conftest import Done
-from tests.unit.cli.test_difference import everywhere, pod_of, serve, template
 
 JSON = Any  # an object, or the answer
 Run = Callable[..., Done]

@@ -8,7 +8,10 @@ from collections.abc import Callable
 import aiohttp
 import orjson
 import pytest
-from tests.unit.webhook.conftest import Authority, Running, eventually
+
+from tests.component.webhook.conftest import Running
+from tests.unit.webhook.conftest import Authority
+from tests.unit.xds.waiting import eventually
 
 JSON = {"Content-Type": "application/json"}
 Make = Callable[..., Running]

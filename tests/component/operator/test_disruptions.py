@@ -11,7 +11,7 @@ from aiohttp import web
 from kagenti.core.rollout import Outcome
 from kagenti.core.workload import WorkloadRef
 from kagenti.operator.disruptions import Disruptor
-from tests.unit.kube.scripted import Script, Step, serving, whole
+from tests.component.kube.scripted import Script, Step, serving, whole
 
 JSON = Any  # a raw body
 

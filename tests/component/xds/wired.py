@@ -20,10 +20,10 @@ from kagenti.xds.config import XdsConfig
 from kagenti.xds.fetch import Fetched
 from kagenti.xds.parts import Caches, Parts
 from kagenti.xds.process import Process
+from tests.component.xds.apiserver import ApiServer, api_server
 from tests.oidc import Key
 from tests.unit.core.envoy.proxies import KEYS
 from tests.unit.webhook.conftest import make_authority
-from tests.unit.xds.apiserver import ApiServer, api_server
 from tests.unit.xds.bench import SHORT
 from tests.unit.xds.cluster import RECEIPT, SIGNER, jwks, token
 from tests.unit.xds.waiting import eventually

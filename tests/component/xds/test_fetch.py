@@ -16,8 +16,7 @@ from kagenti import errors
 from kagenti.core.untrusted import Refused
 from kagenti.xds.fetch import Fetched, JwksClient
 from kagenti.xds.roots import Roots
-from tests.unit.core.test_jwks import EC, RSA
-from tests.unit.fetch.hostile import (
+from tests.component.fetch.hostile import (
     BOMB,
     Serve,
     answer,
@@ -29,9 +28,10 @@ from tests.unit.fetch.hostile import (
     server,
     silent,
 )
+from tests.component.xds.wired import AUTHORITY
+from tests.unit.core.test_jwks import EC, RSA
 from tests.unit.webhook.conftest import make_authority
 from tests.unit.xds.waiting import eventually
-from tests.unit.xds.wired import AUTHORITY
 
 GOOD: Final = json.dumps({"keys": [RSA]}).encode()
 KEYS: Final = json.dumps({"keys": [RSA]}, sort_keys=True, separators=(",", ":"))

@@ -17,7 +17,8 @@ from kagenti import errors, pages, tls
 from kagenti.journal import JsonFormatter
 from kagenti.xds.config import XdsConfig
 from kagenti.xds.process import Process
-from tests.unit.webhook.conftest import FakeFeed, make_authority
+from tests.component.webhook.conftest import FakeFeed
+from tests.unit.webhook.conftest import make_authority
 from tests.unit.xds.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("collector")

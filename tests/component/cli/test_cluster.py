@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from kagenti.cli.schemas import texts
-from tests.unit.cli.api_server import OURS, Server, runtime
+from tests.component.cli.api_server import OURS, Server, runtime
 from tests.unit.cli.conftest import Done
 
 JSON = Any  # a manifest

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import aiohttp
 import pytest
-from tests.unit.webhook.conftest import Authority, FakeFeed, Running, eventually
 
 from kagenti import errors
+from tests.component.webhook.conftest import FakeFeed, Running
+from tests.unit.webhook.conftest import Authority
+from tests.unit.xds.waiting import eventually
 
 JSON = {"Content-Type": "application/json"}
 Make = Callable[..., Running]

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from kagenti.cli.schemas import packaged
-from tests.unit.cli.api_server import OURS, Server, runtime
+from tests.component.cli.api_server import OURS, Server, runtime
 from tests.unit.cli.conftest import Done
 from tests.unit.core.test_health import HEALTHY, INJECTED, crd, deployment
 
