@@ -34,10 +34,10 @@ binaries: programs      ## those and all else that the e2e suite starts; Keycloa
 demo: install programs  ## show the main job on a real API server; ARGS=--once ends by itself, MODE=label|cr|both
 	@$(PY) -m scripts.demo --mode $(MODE) $(ARGS)
 
-unit: install           ## unit tests only: nothing is started, nobody is contacted
+unit: install           ## unit tests only, which start nothing and contact nobody
 	@$(PY) -m pytest $(QUICK) tests/unit $(ARGS)
 
-component: install      ## tests that start a server or a program on loopback: our processes, a real Envoy
+component: install      ## tests that start a server or a program on loopback, our processes or a real Envoy
 	@$(PY) -m pytest $(QUICK) tests/component $(ARGS)
 
 e2e: install binaries   ## end-to-end tests on a real control plane

@@ -1,7 +1,10 @@
 """The house: what imports cannot show about purity, and names that no room may have."""
 
 import ast
+import re
 from pathlib import Path
+
+import pytest
 
 HERE = Path(__file__).resolve()
 ROOT = HERE.parents[2]
@@ -62,3 +65,23 @@ def test_lock_files_name_no_url() -> None:
     locks = sorted((ROOT / "requirements").glob("*.txt"))
     assert [path.name for path in locks] == ["agent.txt", "build.txt", "dev.txt", "run.txt"]
     assert [path.name for path in [*locks, ROOT / "pyproject.toml"] if "://" in path.read_text()] == []
+
+
+# What serves, or is served, without an audit event that tests/unit/conftest.py would hear: gRPC opens its sockets from C.
+STARTING = re.compile(r"^\s*(?:from|import) (?:grpc|kagenti\.xds\.server|tests\.component|tests\.e2e)\b", re.MULTILINE)
+
+
+def test_unit_tests_import_nothing_that_starts_a_server() -> None:
+    """Neither gRPC nor our server of it, nor the servers of other suites: none of them is one import away."""
+    files = sorted((ROOT / "tests" / "unit").rglob("*.py"))
+    assert len(files) > 100
+    assert [str(path.relative_to(ROOT)) for path in files if STARTING.search(path.read_text())] == []
+
+
+@pytest.mark.parametrize(
+    "line", ["import grpc.aio", "    from kagenti.xds.server import Server", "from tests.e2e import plane"]
+)
+def test_the_check_of_imports_can_fail(line: str) -> None:
+    """At the top of a file or in a function."""
+    assert STARTING.search(f"import re\n{line}\n")
+    assert not STARTING.search(f"import re\n# {line}\n")
