@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import jsonpatch
 import pytest
 
 from kagenti.core.admission.pods import mutate_pod
 from tests.documents import documents
+from tests.json_patch import applied
 from tests.unit.cli.conftest import Done
 from tests.unit.core.admission.cluster import DEPLOYMENT, NOW, Cluster, context, layers, request
 
@@ -270,4 +270,4 @@ def test_the_command_does_what_the_webhook_does(kagenti: Run, written: Write) ->
     owner = type(DEPLOYMENT)("", "Pod", "team1", "weather")
     answer = mutate_pod(request(given), cluster.facts(owner), context=context(), layers=layers(), now=NOW)
     done = kagenti("inject", "-f", written(POD), *NOW_ARGUMENTS)
-    assert documents(done.out)[0] == jsonpatch.apply_patch(given, list(answer.patch))
+    assert documents(done.out)[0] == applied(given, answer.patch)

@@ -5,13 +5,13 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import jsonpatch
 import orjson
 import pytest
 
 from kagenti.core.admission import pods
 from kagenti.core.admission.respond import Answer
 from kagenti.core.workload import OwnerReference, WorkloadRef
+from tests.json_patch import applied
 from tests.unit.core.admission.cluster import (
     DEPLOYMENT,
     ENABLED,
@@ -41,7 +41,7 @@ def patched(manifest: JSON, given: Answer) -> JSON:
     assert response["uid"] == "uid-1"
     if "patch" not in response:
         return manifest
-    return jsonpatch.apply_patch(copy.deepcopy(manifest), orjson.loads(base64.b64decode(response["patch"])))
+    return applied(manifest, orjson.loads(base64.b64decode(response["patch"])))
 
 
 def receipt(manifest: JSON) -> Mapping[str, JSON]:

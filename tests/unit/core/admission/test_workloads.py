@@ -3,12 +3,12 @@
 import copy
 from typing import Any
 
-import jsonpatch
 import pytest
 
 from kagenti.core.admission import workloads
 from kagenti.core.admission.respond import Answer
 from kagenti.core.workload import WorkloadRef
+from tests.json_patch import applied
 from tests.unit.core.admission.cluster import (
     ENABLED,
     NOW,
@@ -47,7 +47,7 @@ def stored_as(new: JSON, cluster: Cluster, *, old: JSON = None, mode: str = "bot
     """The workload as the API server would store it."""
     given = answer(new, cluster, old=old, mode=mode)
     assert given.allowed, given.message
-    return jsonpatch.apply_patch(copy.deepcopy(new), list(given.patch))
+    return applied(new, given.patch)
 
 
 def changed(manifest: JSON, **annotations: str) -> JSON:

@@ -4,10 +4,9 @@ import copy
 import datetime
 from typing import Any
 
-import jsonpatch
-
 from kagenti.core.admission.pods import mutate_pod
 from kagenti.core.admission.respond import Answer
+from tests.json_patch import applied
 from tests.unit.core.admission.cluster import DEPLOYMENT, NOW, Cluster, context, layers, reference, request, stored
 
 JSON = Any  # a raw pod
@@ -27,4 +26,4 @@ def admitted(pod: JSON, cluster: Cluster, *, later: int = 0) -> tuple[Answer, JS
     """Returns the answer, and the pod as it leaves admission."""
     now = NOW + datetime.timedelta(hours=later)
     answer = mutate_pod(request(pod), cluster.facts(DEPLOYMENT), context=_CONTEXT, layers=_LAYERS, now=now)
-    return answer, jsonpatch.apply_patch(pod, list(answer.patch)) if answer.patch else pod
+    return answer, applied(pod, answer.patch) if answer.patch else pod

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jsonpatch
 import orjson
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from kagenti.core import inject, sidecars
 from kagenti.core import settings as layering
 from kagenti.core.installation import Installation
 from kagenti.core.workload import Subject, WorkloadRef
+from tests.json_patch import applied
 
 JSON = Any  # a raw pod
 
@@ -69,13 +69,13 @@ def injected(
 ) -> JSON:
     """Returns the pod after injection."""
     made = operations(pod, given=given, layout=layout, stamp=stamp, type_from_runtime=type_from_runtime)
-    return jsonpatch.apply_patch(pod, list(made))
+    return applied(pod, made)
 
 
 def uninjected(pod: JSON, *, layout: sidecars.Layout = sidecars.LAYOUT) -> JSON:
     """Returns the pod after the inverse."""
     reserved = {row.name for row in layout}
-    return jsonpatch.apply_patch(pod, list(inject.uninject(Subject(OWNER, pod), reserved=reserved)))
+    return applied(pod, inject.uninject(Subject(OWNER, pod), reserved=reserved))
 
 
 names = st.text("abcdefgh", min_size=1, max_size=6)

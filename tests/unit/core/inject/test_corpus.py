@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonpatch
 import orjson
 import pytest
 
 from kagenti.core import inject
 from kagenti.core.admission.respond import Answer
 from kagenti.core.workload import Subject
+from tests.json_patch import applied
 from tests.unit.core.admission.cluster import DEPLOYMENT, ENROLLED, Cluster
 from tests.unit.core.inject.admitting import LABEL, RUNTIME, admitted, labelled
 from tests.unit.core.inject.corpus import CORPORA, DATA, Found, read
@@ -143,7 +143,7 @@ def test_the_invariants_hold(folder: Path) -> None:
         given = labelled(found.pod)
         answer, after = by_label(found)
         assert admitted(after, LABEL, later=5)[0].patch == ()
-        assert jsonpatch.apply_patch(after, list(inject.uninject(Subject(DEPLOYMENT, after)))) == given
+        assert applied(after, inject.uninject(Subject(DEPLOYMENT, after))) == given
         assert orjson.dumps(admitted(given, LABEL)[0].patch) == orjson.dumps(answer.patch)
         own = [item["name"] for item in given["spec"].get("initContainers") or ()]
         assert [item["name"] for item in after["spec"]["initContainers"]] == [*OURS, *own]

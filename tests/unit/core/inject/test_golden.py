@@ -8,7 +8,6 @@ import datetime
 from pathlib import Path
 from typing import Any
 
-import jsonpatch
 import pytest
 from typer.testing import CliRunner
 
@@ -19,6 +18,7 @@ from kagenti.cli.setup import Setup
 from kagenti.core.installation import Installation
 from kagenti.core.workload import Subject, subject_of
 from tests.documents import documents
+from tests.json_patch import applied
 
 JSON = Any  # a manifest
 
@@ -49,7 +49,7 @@ def injected(path: Path) -> list[JSON]:
         subject = subject_of(manifest, namespace="team1")
         if subject is not None:
             patch = evaluator.evaluate(Subject(subject.owner, subject.template, subject.path)).patch
-            manifest = jsonpatch.apply_patch(manifest, list(patch))
+            manifest = applied(manifest, patch)
         found.append(manifest)
     return found
 

@@ -4,7 +4,6 @@ import copy
 import itertools
 from typing import Any
 
-import jsonpatch
 import orjson
 import pytest
 
@@ -12,6 +11,7 @@ from kagenti.core import inject
 from kagenti.core.admission.respond import Answer
 from kagenti.core.inject import neighbours
 from kagenti.core.workload import Subject
+from tests.json_patch import applied
 from tests.neighbours import COMPANIONS, MESHES, RECORDED, additions
 from tests.unit.core.admission.cluster import DEPLOYMENT, ENABLED, ENROLLED, OURS, Cluster, pod
 from tests.unit.core.inject.admitting import LABEL, admitted
@@ -50,7 +50,7 @@ def created(raw: JSON, webhooks: tuple[str, ...], *, again: bool = True) -> tupl
             if not answer.allowed:
                 break
         else:
-            raw = jsonpatch.apply_patch(raw, additions(name, raw))
+            raw = applied(raw, additions(name, raw))
         last[name] = copy.deepcopy(raw)
     return answers, raw
 
@@ -75,14 +75,14 @@ def test_a_companion_keeps_what_it_adds_and_we_keep_ours(name: str, order: str, 
     """Ours first and as built, theirs all there, the receipt true, one more look empty; without us, as if we never were."""
     answers, after = created(plain(), in_order(name, order), again=again)
     assert [answer.reason for answer in answers] == ["Label"] * len(answers)
-    alone = jsonpatch.apply_patch(plain(), additions(name, plain()))
+    alone = applied(plain(), additions(name, plain()))
     names = [container["name"] for container in after["spec"]["initContainers"]]
     assert names == [*OURS, *(container["name"] for container in alone["spec"]["initContainers"])]
     ours = admitted(plain(), LABEL)[1]["spec"]["initContainers"][:4]
     assert after["spec"]["initContainers"][:4] == ours, "what a neighbour put into our containers is taken out"
     assert admitted(after, LABEL)[0].patch == ()
     _receipt_is_true(after)
-    assert jsonpatch.apply_patch(after, list(inject.uninject(Subject(DEPLOYMENT, after)))) == alone
+    assert applied(after, inject.uninject(Subject(DEPLOYMENT, after))) == alone
 
 
 def _receipt_is_true(after: JSON) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jsonpatch
 import orjson
 
 from kagenti.core import reconcile
@@ -14,6 +13,7 @@ from kagenti.core.layers import LayerCache, Stored
 from kagenti.core.reconcile import Plan, RuntimeFacts, Surroundings, Target, Tools
 from kagenti.core.trigger import Coverage, coverage_of
 from kagenti.core.workload import Subject
+from tests.json_patch import applied
 from tests.unit.core.admission import cluster as base
 
 JSON = Any  # a raw pod, a status
@@ -87,7 +87,7 @@ class World:
             now=base.NOW,
         )
         assert made.decision.injects, made.decision
-        return jsonpatch.apply_patch(raw, list(made.patch))
+        return applied(raw, made.patch)
 
     def facts(self, *pods: Pod, status: JSON = None, **changes: Any) -> RuntimeFacts:
         """The facts of this world with these pods."""

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import jsonpatch
 import pytest
 
 from kagenti.core import rollout, trigger
 from kagenti.core.admission.evaluate import evaluate
 from kagenti.core.rollout import Prospect
 from kagenti.core.workload import Subject
+from tests.json_patch import applied
 from tests.unit.core.admission import cluster
 from tests.unit.core.admission.cluster import DEPLOYMENT, ENROLLED, Cluster, pod, reference, stored
 
@@ -78,4 +78,4 @@ def injected(raw: JSON, known: Cluster) -> JSON:
         now=cluster.NOW,
     )
     assert made.patch
-    return jsonpatch.apply_patch(raw, list(made.patch))
+    return applied(raw, made.patch)
