@@ -388,6 +388,7 @@ class TestWrites:
         async with _desk() as desk:
             config = desk.statuses.create("AgentRuntimeConfig", namespace="team1")
             desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            await desk.quiet()  # both have been looked at: the AgentRuntime is the first whose figures are others
             desk.statuses.faults = [RuntimeError("boom")]
             await desk.proxies.acked()
             await desk.quiet()
