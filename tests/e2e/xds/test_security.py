@@ -37,7 +37,7 @@ def rogue(node: str) -> Iterator[Oidc]:
 async def test_keys_on_loopback_are_not_fetched(
     xds: Xds, api: ApiClient, cluster: ControlPlane, namespace: str
 ) -> None:
-    """Unit tests have link-local, redirects and the rest (tests/unit/xds/test_fetch.py). No keys, no ``jwt``: closed."""
+    """Unit tests have link-local, redirects and the rest (tests/component/xds/test_fetch.py). No keys, no ``jwt``: closed."""
     with Oidc() as inside:
         validation = {"jwksUrl": inside.jwks_url}
         change = {"spec": {"identity": {"inbound": {"validation": validation}}}}
