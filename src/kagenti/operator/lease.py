@@ -20,6 +20,8 @@ JSON = Any  # a Lease
 NAME: Final = "kagenti-operator"
 _API: Final = "coordination.k8s.io/v1"
 _RENEWALS: Final = 4  # a lease's length
+_RETRIES: Final = 16  # a lease's length, once a renewal has failed
+_SHARE: Final = 0.5  # of the time that is left: a request that gets no answer leaves room for another
 _SAFETY: Final = 0.7  # of a lease's length: who has not renewed by then stops
 
 
@@ -72,25 +74,27 @@ class Lease:
 
     async def keep(self) -> None:
         """Renews until cancelled; raises Lost when others may lead."""
-        renewed = self._now()
+        renewed, pause = self._now(), self._seconds / _RENEWALS
         while True:
-            await self._sleep(self._seconds / _RENEWALS)
+            await self._sleep(pause)
             left = renewed + self._seconds * _SAFETY - self._now()
             if left <= 0:
                 self._held = None
                 raise Lost(f"the Lease could not be renewed for {self._seconds * _SAFETY:g} s")
             asked = self._now()
             try:
-                self._held = await self._renewed(self._held, left)
+                self._held = await self._renewed(self._held, left * _SHARE)
             except errors.ClusterError as problem:
                 self._logger.warning("lease not renewed", extra={"fields": {"problem": str(problem)}})
+                pause = self._seconds / _RETRIES
                 continue
-            renewed = self.last_contact = asked
+            renewed, pause = asked, self._seconds / _RENEWALS
+            self.last_contact = asked
 
-    async def _renewed(self, held: JSON, left: float) -> JSON:
+    async def _renewed(self, held: JSON, timeout: float) -> JSON:
         """Returns the Lease after a renewal; raises Lost where it is another's, ClusterError where nobody answers."""
         try:
-            return await self._put(held, self._spec(held["spec"]), timeout=left)
+            return await self._put(held, self._spec(held["spec"]), timeout=timeout)
         except errors.NotFound:
             found = None
         except errors.Conflict:  # somebody wrote; perhaps it was we, and the answer did not come through

@@ -22,8 +22,14 @@ class Server:
         self.version = 0
         self.away = False
         self.writes = 0
+        self.lost_requests: list[Time] = []
 
-    async def request(self, method: str, path: str, *, body: bytes | None = None, **_: Any) -> bytes:
+    async def request(
+        self, method: str, path: str, *, body: bytes | None = None, timeout: float = 10.0, **_: Any
+    ) -> bytes:
+        if self.lost_requests:
+            self.lost_requests.pop().now += timeout
+            raise errors.Unreachable("no answer")
         if self.away:
             raise errors.Unreachable("away")
         if method == "GET":
@@ -156,6 +162,20 @@ async def test_a_short_outage_loses_nothing(server: Server, time: Time) -> None:
     while time.now < 4 * SECONDS:
         await asyncio.sleep(0)
     assert not keeping.done()
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_a_request_that_gets_no_answer_leaves_time_for_another(server: Server, time: Time) -> None:
+    """A connection that died silently, or an API server that hangs for seconds, takes half of what is left."""
+    lease = candidate(server, time)
+    await lease.acquire()
+    server.lost_requests = [time]
+    keeping = asyncio.create_task(lease.keep())
+    while time.now < 4 * SECONDS and not keeping.done():
+        await asyncio.sleep(0)
+    assert not keeping.done()
+    assert lease.held
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
 
