@@ -8,9 +8,10 @@ import pytest
 from tests.e2e.admission import manifests
 from tests.e2e.api_client import ApiClient
 from tests.e2e.controller.conftest import Statuses
-from tests.e2e.installed import ROOT, Installed, free_port
+from tests.e2e.installed import ROOT, Installed
 from tests.e2e.operator_process import Operator
 from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.xds_process import Xds
 

@@ -7,7 +7,8 @@ from tests.e2e.admission.effects import env
 from tests.e2e.admission.manifests import config, pod, runtime
 from tests.e2e.admission.observed import bare, injected
 from tests.e2e.api_client import Answer, ApiClient
-from tests.e2e.installed import RELEASE_NAMESPACE, free_port
+from tests.e2e.installed import RELEASE_NAMESPACE
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.trust.tenants import (
     ADMIN,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import free_port
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.pod_runner import PodRunner

@@ -12,9 +12,10 @@ import pytest
 
 from tests.e2e.admission.manifests import config, workload
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import RELEASE_NAMESPACE, Options, free_port
+from tests.e2e.installed import RELEASE_NAMESPACE, Options
 from tests.e2e.kinds import serve_kinds
 from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.pod_runner import Node, PodRunner
