@@ -1,6 +1,7 @@
 """The process ``kagenti operator`` as the chart runs it: under its rendered account, on loopback."""
 
 import json
+import os
 import signal
 import sys
 import urllib.error
@@ -106,6 +107,11 @@ class Operator:
         """Ends the process politely."""
         if self.process is not None:
             self.process.stop(patience=20)  # killed, it would not give its Lease back
+
+    def suspend(self) -> None:
+        """Has the process stand still, until it is killed."""
+        if self.process is not None:
+            os.kill(self.process.pid, signal.SIGSTOP)
 
     def kill(self) -> None:
         """Ends the process as a crash would."""

@@ -258,7 +258,7 @@ def second_claim(tenancy: Tenancy, who: str) -> Answer:
         answers.append(client.create(runtime(TEAM, names[1], kind="Pod", target=names[0]), dry_run=True))
         return not answers[-1].ok
 
-    wait_until(refused, 10, lambda: "a second AgentRuntime is admitted")
+    wait_until(refused, 30, lambda: "a second AgentRuntime is admitted")
     client.delete("AgentRuntime", TEAM, names[0])
     return answers[-1]
 
