@@ -47,16 +47,20 @@ class Operator:
     def start(self, *, leads: bool = True) -> "Operator":
         """Starts the process; waits until it leads and has read everything, or until it stands by."""
         if self.process is None:
-            wait_until(self._may_read, 30, lambda: "the role kagenti-operator is not aggregated")
+            wait_until(
+                lambda: self.may_read("agentruntimes.kagenti.io", "deployments.apps"),
+                30,
+                lambda: "the role kagenti-operator is not aggregated",
+            )
         self.process = Process(self.identity, self._command, log=self.log)
         wait_until(lambda: self._is_up(leads=leads), 60, self.process.tail)
         return self
 
-    def _may_read(self) -> bool:
-        """Whether the aggregated role has its rules; a controller fills them in."""
+    def may_read(self, *resources: str) -> bool:
+        """Whether the aggregated role has its rules for these; a controller fills them in."""
         plane, account = self.installation.plane, f"system:serviceaccount:{RELEASE_NAMESPACE}:kagenti-operator"
         try:
-            for resource in ("agentruntimes.kagenti.io", "deployments.apps"):
+            for resource in resources:
                 plane.kubectl("auth", "can-i", "list", resource, "--all-namespaces", f"--as={account}", "--quiet")
         except RuntimeError:
             return False

@@ -155,7 +155,9 @@ def test_one_watch_for_each_kind(
         """Those that were begun: an API server that makes a kind's storage anew turns a watch away, to come again."""
         mine = [event for event in events(cluster.audit_log, since=since) if identity(event) == name]
         begun = [
-            event for event in mine if event["verb"] == "watch" and event["responseStatus"]["code"] == HTTPStatus.OK
+            event
+            for event in mine
+            if event["verb"] == "watch" and (event.get("responseStatus") or {}).get("code") == HTTPStatus.OK
         ]
         return Counter(event["objectRef"]["resource"] for event in begun)
 

@@ -212,14 +212,17 @@ def crew_pod(namespace: str, owner: JSON) -> JSON:
 
 @pytest.mark.parametrize("granted", [True, False], ids=["with the right", "without the right"])
 def test_any_kind_can_be_a_target(
-    granted: bool, api: ApiClient, cluster: ControlPlane, team: Callable[..., str], statuses: Statuses
-) -> None:
+    granted: bool, api: ApiClient, cluster: ControlPlane, team: Callable[..., str], statuses: Statuses,
+    operator: Operator,
+) -> None:  # fmt: skip
     """By discovery; without the right to read it the state is unknown and says what to grant, and pods count anyway."""
     kind, plural = ("CrewJob", "crewjobs") if granted else ("SecretCrew", "secretcrews")
     apply(cluster, definition(plural, kind))
     cluster.kubectl("wait", "--for=condition=Established", f"crd/{plural}.{GROUP}", "--timeout=30s")
     if granted:
         apply(cluster, granting(plural))
+        # Refused once, it would be told of in the audit log, whose tests allow no refusal of what was granted.
+        wait_until(lambda: operator.may_read(f"{plural}.{GROUP}"), 30, lambda: "the role is not aggregated")
     namespace = team()
     owner = created(api, crew(namespace, kind, "night"), plural)
     made = manifests.runtime(namespace, "night", kind=kind, target="night")
