@@ -47,11 +47,8 @@ class Operator:
     def start(self, *, leads: bool = True) -> "Operator":
         """Starts the process; waits until it leads and has read everything, or until it stands by."""
         if self.process is None:
-            wait_until(
-                lambda: self.may_read("agentruntimes.kagenti.io", "deployments.apps"),
-                30,
-                lambda: "the role kagenti-operator is not aggregated",
-            )
+            read = ("agentruntimes.kagenti.io", "deployments.apps")
+            wait_until(lambda: self.may_read(*read), 30, lambda: "the role kagenti-operator is not aggregated")
         self.process = Process(self.identity, self._command, log=self.log)
         wait_until(lambda: self._is_up(leads=leads), 60, self.process.tail)
         return self

@@ -118,11 +118,11 @@ def test_a_leader_that_stops_gives_the_lease_back(
     replicas: Callable[..., Operator],
 ) -> None:  # fmt: skip
     """Nobody waits for its end, which is at least three quarters of its length away."""
-    first = replicas("kagenti-operator-a", lease_seconds=20).start()
-    second = replicas("kagenti-operator-b", lease_seconds=20).start(leads=False)
+    first = replicas("kagenti-operator-a", lease_seconds=16).start()
+    second = replicas("kagenti-operator-b", lease_seconds=16).start(leads=False)
     begun = time.monotonic()
     first.stop()
-    wait_until(lambda: second.leads, 15 - (time.monotonic() - begun), lambda: "nobody leads")
+    wait_until(lambda: second.leads, 12 - (time.monotonic() - begun), lambda: "nobody leads")
     print(f"handed over in {time.monotonic() - begun:.1f} s")
 
 
