@@ -2,28 +2,30 @@
 
 import itertools
 import os
+import random
 import socket
 from typing import Final
 
-_FIRST: Final = 20_000
+_FIRST, _LAST = 20_000, 32_767
 """Below what Linux gives whoever asks for any port (``ip_local_port_range``, from 32768 on): nobody is given ours meanwhile."""
-_BLOCKS, _SIZE = 120, 80
+_PROCESSES: Final = 16  # beside each other, told apart by their pids
 
-_block = _FIRST + os.getpid() % _BLOCKS * _SIZE  # two processes beside each other choose from different ones
-_numbers = itertools.cycle(range(_block, _block + _SIZE))
+_ours = range(_FIRST + os.getpid() % _PROCESSES, _LAST + 1, _PROCESSES)
+# None twice in a process, and seldom one of an earlier run: kubectl keeps for hours what a server of that address served.
+_numbers = itertools.cycle(random.sample(_ours, len(_ours)))
 
 
 def free_port() -> int:
-    """Returns a port that nobody listens on, and that nobody else is given before its turn comes again.
+    """Returns a port that nobody listens on, and that nobody else is given before all others have had their turn.
 
     Raises:
-        OSError: All of this process's block are taken.
+        OSError: Every port of this process is taken.
     """
-    for port in itertools.islice(_numbers, _SIZE):
+    for port in itertools.islice(_numbers, len(_ours)):
         with socket.socket() as probe:
             try:
                 probe.bind(("", port))
             except OSError:
                 continue
             return port
-    raise OSError(f"every port from {_block} to {_block + _SIZE - 1} is taken")
+    raise OSError(f"every {_PROCESSES}th port from {_ours[0]} to {_LAST} is taken")
