@@ -168,6 +168,7 @@ class ControlPlane(Access):
             f"--audit-policy-file={HERE / 'audit-policy.yaml'}",
             f"--audit-log-path={self.audit_log}",
             "--audit-log-mode=blocking",
+            "--audit-log-maxsize=1000",  # megabytes; turned over at 100, as is the default, it would lose what tests look for
             f"--cert-dir={f / 'certs'}",
         )
         wait_until(self._api_ready, 60, self._processes["kube-apiserver"].tail)
