@@ -21,8 +21,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.e2e.installed import RELEASE_NAMESPACE, free_port  # the path above comes first
+from tests.e2e.installed import RELEASE_NAMESPACE  # the path above comes first
 from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.ports import free_port  # the path above comes first
 from tests.e2e.plane.processes import Process
 
 from bench.bulk import Request, send

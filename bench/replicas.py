@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from tests.e2e.installed import Installed, free_port
+from tests.e2e.installed import Installed
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.xds_process import Xds
 

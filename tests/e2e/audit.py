@@ -86,7 +86,10 @@ def lines(log: Path, *, namespace: str = "", since: int = 0) -> Iterator[bytes]:
         return
     with log.open("rb") as found:
         found.seek(since)
-        yield from found
+        for line in found:
+            if not line.endswith(b"\n"):  # still being written
+                return
+            yield line
 
 
 def requests(log: Path, *, user: str = "", namespace: str = "", since: int = 0) -> Iterator[Request]:

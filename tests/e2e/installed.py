@@ -10,7 +10,6 @@ import functools
 import os
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -26,11 +25,12 @@ from weakref import WeakKeyDictionary
 
 import orjson
 
-from tests.e2e.api_client import ApiClient
+from tests.e2e.api_client import Answer, ApiClient
 from tests.e2e.charts import RELEASE_NAMESPACE, render
 from tests.e2e.kinds import definitions, serve_kinds
 from tests.e2e.plane.certificates import Authority, mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,13 +68,6 @@ class Options:
 def rendered(options: Options) -> list[JSON]:
     """Returns what the real helm renders from our chart with these options."""
     return render(*options.values())
-
-
-def free_port() -> int:
-    """Returns a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Webhook:
@@ -116,7 +109,7 @@ class Webhook:
         """Starts the process and waits until it lacks nothing but being registered: ready comes with the caBundle."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._environment, cwd=ROOT)
-        wait_until(lambda: self._ready(unregistered=True), 20, lambda: f"webhook not up: {self._logged()}")
+        wait_until(lambda: self._ready(unregistered=True), 40, lambda: f"webhook not up: {self._logged()}")
 
     @property
     def alive(self) -> bool:
@@ -125,7 +118,7 @@ class Webhook:
 
     def wait_ready(self) -> None:
         """Waits until /readyz answers 200: caches synced, leaf verified against the live caBundle."""
-        wait_until(lambda: self._ready(unregistered=False), 20, lambda: f"webhook not ready: {self._logged()}")
+        wait_until(lambda: self._ready(unregistered=False), 40, lambda: f"webhook not ready: {self._logged()}")
 
     def _ready(self, *, unregistered: bool) -> bool:
         """Whether /readyz names nothing that is missing, or nothing but the caBundle; raises when the process has ended."""
@@ -155,7 +148,7 @@ class Webhook:
         """Returns status and body of a GET; status 0 where nobody answers."""
         context = ssl.create_default_context(cadata=self.authority_pem.decode())
         try:
-            with urllib.request.urlopen(self.url + path, context=context, timeout=2) as answer:  # noqa: S310  # loopback
+            with urllib.request.urlopen(self.url + path, context=context, timeout=10) as answer:  # noqa: S310  # loopback
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             return refused.code, refused.read().decode()
@@ -272,19 +265,28 @@ class Installed:
             self._register(configuration)
         self.webhook.wait_ready()
         _make_namespace(self._api, PROBE_NAMESPACE, {"kagenti.io/enrolled": "true"})
-        wait_until(self._called, 15, lambda: "the API server does not call the webhook")
+        wait_until(self._called, 30, lambda: "the API server does not call the webhook")
 
     def _register(self, configuration: JSON) -> None:
         """Creates a configuration, or puts it in the place of another: no pod is made between the two."""
+        answers: list[Answer] = []
+
+        def registered() -> bool:
+            answers[:] = [self._put(configuration)]
+            return answers[0].status != HTTPStatus.CONFLICT  # an operator wrote its owner between the two requests
+
+        wait_until(registered, 10, lambda: answers[0].message)
+        assert answers[0].ok, answers[0].message
+
+    def _put(self, configuration: JSON) -> Answer:
+        """Writes a configuration over what is there."""
         kind, metadata = configuration["kind"], configuration["metadata"]
         there = self._api.get(kind, "", metadata["name"])
-        if there.ok:
-            version = there.body["metadata"]["resourceVersion"]
-            changed = {**configuration, "metadata": {**metadata, "resourceVersion": version}}
-            answer = self._api.request("PUT", self._api.path(kind, name=metadata["name"]), changed)
-        else:
-            answer = self._api.create(configuration)
-        assert answer.ok, answer.message
+        if not there.ok:
+            return self._api.create(configuration)
+        version = there.body["metadata"]["resourceVersion"]
+        changed = {**configuration, "metadata": {**metadata, "resourceVersion": version}}
+        return self._api.request("PUT", self._api.path(kind, name=metadata["name"]), changed)
 
     def _called(self) -> bool:
         """Whether a dry run reaches this very process, not one that was registered before: it counts one more answer."""

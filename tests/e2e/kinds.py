@@ -27,5 +27,5 @@ def serve_kinds(plane: ControlPlane) -> None:
     names = [path.stem for path in GENERATED.glob("*.yaml")]
     assert names, "no CRDs generated"
     plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(GENERATED))
-    plane.kubectl("wait", "--for=condition=Established", "crd", *names, "--timeout=20s")
+    plane.kubectl("wait", "--for=condition=Established", "crd", *names, "--timeout=60s")
     _applied[plane] = definitions(api)

@@ -1,13 +1,15 @@
 """The process ``kagenti operator`` as the chart runs it: under its rendered account, on loopback."""
 
 import json
+import os
 import signal
 import sys
 import urllib.error
 import urllib.request
 from typing import Any
 
-from tests.e2e.installed import RELEASE_NAMESPACE, Installed, free_port
+from tests.e2e.installed import RELEASE_NAMESPACE, Installed
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 
@@ -45,16 +47,17 @@ class Operator:
     def start(self, *, leads: bool = True) -> "Operator":
         """Starts the process; waits until it leads and has read everything, or until it stands by."""
         if self.process is None:
-            wait_until(self._may_read, 30, lambda: "the role kagenti-operator is not aggregated")
+            read = ("agentruntimes.kagenti.io", "deployments.apps")
+            wait_until(lambda: self.may_read(*read), 30, lambda: "the role kagenti-operator is not aggregated")
         self.process = Process(self.identity, self._command, log=self.log)
-        wait_until(lambda: self._is_up(leads=leads), 40, self.process.tail)
+        wait_until(lambda: self._is_up(leads=leads), 60, self.process.tail)
         return self
 
-    def _may_read(self) -> bool:
-        """Whether the aggregated role has its rules; a controller fills them in."""
+    def may_read(self, *resources: str) -> bool:
+        """Whether the aggregated role has its rules for these; a controller fills them in."""
         plane, account = self.installation.plane, f"system:serviceaccount:{RELEASE_NAMESPACE}:kagenti-operator"
         try:
-            for resource in ("agentruntimes.kagenti.io", "deployments.apps"):
+            for resource in resources:
                 plane.kubectl("auth", "can-i", "list", resource, "--all-namespaces", f"--as={account}", "--quiet")
         except RuntimeError:
             return False
@@ -85,14 +88,17 @@ class Operator:
     def page(self, path: str) -> str | None:
         """Returns the body of a 200 answer of the status port, else None."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}{path}", timeout=2) as answer:  # ours
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}{path}", timeout=10) as answer:  # ours
                 return str(answer.read().decode())
         except (urllib.error.URLError, OSError):
             return None
 
     def metric(self, name: str) -> float:
-        """Returns one sample of /metrics, named with its labels; 0 without one."""
-        for line in (self.page("/metrics") or "").splitlines():
+        """Returns one sample of /metrics, named with its labels; 0 without one. Raises RuntimeError where nobody answers."""
+        page = self.page("/metrics")
+        if page is None:
+            raise RuntimeError(f"{self.identity} shows no metrics")
+        for line in page.splitlines():
             head, _, value = line.rpartition(" ")
             if head == name:
                 return float(value)
@@ -101,7 +107,12 @@ class Operator:
     def stop(self) -> None:
         """Ends the process politely."""
         if self.process is not None:
-            self.process.stop()
+            self.process.stop(patience=20)  # killed, it would not give its Lease back
+
+    def suspend(self) -> None:
+        """Has the process stand still, until it is killed."""
+        if self.process is not None:
+            os.kill(self.process.pid, signal.SIGSTOP)
 
     def kill(self) -> None:
         """Ends the process as a crash would."""

@@ -19,9 +19,10 @@ import orjson
 import pytest
 
 from kagenti.core.ads import EXTENSION, ROUTE
-from tests.e2e.installed import RELEASE_NAMESPACE, ROOT, Options, free_port, rendered
+from tests.e2e.installed import RELEASE_NAMESPACE, ROOT, Options, rendered
 from tests.e2e.plane.certificates import mint_authority
 from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.waiting import wait_until
 from tests.oidc import Oidc
 from tests.xds_client import Client

@@ -7,7 +7,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from tests.e2e.installed import RELEASE_NAMESPACE, Installed, free_port
+from tests.e2e.installed import RELEASE_NAMESPACE, Installed
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 
@@ -16,7 +17,7 @@ HOST = f"kagenti-xds.{RELEASE_NAMESPACE}.svc"
 
 def _body(url: str) -> str | None:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # our own process
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # our own process
             return str(answer.read().decode())
     except (urllib.error.URLError, OSError):
         return None
@@ -57,7 +58,7 @@ class Xds:
         """Starts the process, and waits until it is ready."""
         self.process = Process(self.replica, self._command, log=self.log)
         if wait:
-            wait_until(self.ready, 20, self.process.tail)
+            wait_until(self.ready, 40, self.process.tail)
 
     @property
     def alive(self) -> bool:
@@ -77,7 +78,7 @@ class Xds:
     def lacks(self) -> str:
         """Returns what /readyz says is missing; empty when it is ready or does not answer."""
         try:
-            with urllib.request.urlopen(f"http://{self.address}:{self.status_port}/readyz", timeout=2):
+            with urllib.request.urlopen(f"http://{self.address}:{self.status_port}/readyz", timeout=10):
                 return ""
         except urllib.error.HTTPError as refused:
             with refused:
@@ -96,7 +97,7 @@ class Xds:
     def stop(self) -> None:
         """Ends the process politely."""
         if self.process is not None:
-            self.process.stop()
+            self.process.stop(patience=20)  # killed, it would leave its entries behind
 
     def kill(self) -> None:
         """Ends the process as a crash would."""

@@ -8,7 +8,7 @@ from tests.e2e.plane.waiting import wait_until
 
 JSON = Any  # a Kubernetes object as received
 
-SECONDS = 10  # for a change to reach the webhook's caches; it takes milliseconds
+SECONDS = 30  # for a change to reach the webhook's caches; it takes milliseconds
 
 
 def container(answer: Answer, name: str) -> JSON:

@@ -109,7 +109,7 @@ def program(*command: str, host: str, folder: Path) -> Iterator[Process]:
     """Runs a Python program that listens on a host at the port of agents; returns once it does."""
     process = Process(command[-1], [sys.executable, *command], log=folder / "agent.log", environment=None)
     try:
-        wait_until(lambda: process.check() or _listens(host), 30, process.tail)
+        wait_until(lambda: process.check() or _listens(host), 60, process.tail)
         yield process
     finally:
         process.stop()
@@ -155,7 +155,7 @@ def running(api: ApiClient, namespace: str, name: str, count: int = 1) -> list[J
         found[:] = [pod for pod in pods if pod["status"].get("podIP") and not pod["metadata"].get("deletionTimestamp")]
         return len(found) >= count
 
-    wait_until(run, 30, lambda: f"{len(found)} pods of {name} run")
+    wait_until(run, 60, lambda: f"{len(found)} pods of {name} run")
     return sorted(found, key=lambda pod: pod["metadata"]["creationTimestamp"])
 
 

@@ -54,13 +54,15 @@ def conditions(found: JSON) -> dict[str, tuple[str, str]]:
 
 
 def until_synced(api: ApiClient, namespace: str, name: str, said: tuple[str, str] = ("True", "SyncSuccess")) -> JSON:
-    """Waits until Synced says that; returns the status."""
-    wait_until(
-        lambda: conditions(status(api, namespace, name)).get("Synced") == said,
-        20,
-        lambda: json.dumps(status(api, namespace, name))[:2000],
-    )
-    return status(api, namespace, name)
+    """Waits until Synced says that; returns that very status."""
+    seen: list[JSON] = []
+
+    def synced() -> bool:
+        seen[:] = [status(api, namespace, name)]
+        return conditions(seen[0]).get("Synced") == said
+
+    wait_until(synced, 40, lambda: json.dumps(seen[0])[:2000])
+    return seen[0]
 
 
 def test_an_agent_of_the_a2a_sdk(
@@ -72,14 +74,15 @@ def test_an_agent_of_the_a2a_sdk(
     with agents.program("-m", "tests.e2e.cards.a2a_agent", host, str(agents.PORT), host=host, folder=tmp_path):
         (pod,) = agents.running(api, namespace, "weather")
         agents.move(api, pod, host)
-        cluster.kubectl("wait", "--for=condition=Synced", "agentcard/weather", "-n", namespace, "--timeout=20s")
-    found = status(api, namespace, "weather")
+        cluster.kubectl("wait", "--for=condition=Synced", "agentcard/weather", "-n", namespace, "--timeout=60s")
+        # While the agent answers: asked again after its end it would be out of sync.
+        found = status(api, namespace, "weather")
+        head, row = cluster.kubectl("get", "agentcard", "weather", "-n", namespace).splitlines()
     assert found["card"]["name"] == a2a_agent.CARD.name
     assert found["card"]["skills"][0]["id"] == "get_forecast"
     assert found["card"]["supportedInterfaces"][0]["protocolBinding"] == "JSONRPC"
     assert found["source"] == {"pod": pod["metadata"]["name"], "url": f"http://{host}:{agents.PORT}{NEW}"}
     assert (found["protocol"], found["matchedPods"], found["matchedWorkloads"]) == ("a2a", 1, 1)
-    head, row = cluster.kubectl("get", "agentcard", "weather", "-n", namespace).splitlines()
     assert head.split() == ["NAME", "AGENT", "VERSION", "PROTOCOL", "SYNCED", "REASON", "LAST-SYNC", "AGE"]
     assert row.startswith("weather   Weather Intelligence Agent   2.1.0     a2a        True     SyncSuccess")
 
@@ -149,10 +152,10 @@ def test_an_unchanged_card_is_not_written(api: ApiClient, team: Callable[..., st
         until_synced(api, namespace, "still")
         version = api.get("AgentCard", namespace, "still").body["metadata"]["resourceVersion"]
         seen = len(agent.requests)
-        wait_until(lambda: len(agent.requests) >= seen + 3, 45, lambda: f"{len(agent.requests) - seen} fetches")
+        wait_until(lambda: len(agent.requests) >= seen + 3, 60, lambda: f"{len(agent.requests) - seen} fetches")
         assert api.get("AgentCard", namespace, "still").body["metadata"]["resourceVersion"] == version
         agent.paths[NEW] = answer(b'{"name": "Weather", "version": "2"}')
-        wait_until(lambda: status(api, namespace, "still")["card"].get("version") == "2", 10, lambda: "no new card")
+        wait_until(lambda: status(api, namespace, "still")["card"].get("version") == "2", 30, lambda: "no new card")
 
 
 def test_a_rollout_that_pauses(cluster: ControlPlane, api: ApiClient, team: Callable[..., str], operator: Path) -> None:
@@ -170,14 +173,14 @@ def test_a_rollout_that_pauses(cluster: ControlPlane, api: ApiClient, team: Call
         assert api.merge("Deployment", namespace, "roll", patch).ok
         (fresh,) = [pod for pod in agents.running(api, namespace, "roll", 3) if pod["metadata"]["uid"] not in known]
         agents.move(api, fresh, new.address)
-        wait_until(lambda: status(api, namespace, "roll")["card"] == {"name": "New"}, 20, lambda: "still the old card")
+        wait_until(lambda: status(api, namespace, "roll")["card"] == {"name": "New"}, 40, lambda: "still the old card")
         victim = next(pod for pod in agents.running(api, namespace, "roll", 3) if pod["metadata"]["uid"] in known)
         api.delete("Pod", namespace, victim["metadata"]["name"])
         known.add(fresh["metadata"]["uid"])
         (reborn,) = [pod for pod in agents.running(api, namespace, "roll", 3) if pod["metadata"]["uid"] not in known]
         agents.move(api, reborn, old.address)
         asked = len(new.requests)
-        wait_until(lambda: len(new.requests) >= asked + 2, 20, lambda: "the new pod is not asked")
+        wait_until(lambda: len(new.requests) >= asked + 2, 40, lambda: "the new pod is not asked")
         found = status(api, namespace, "roll")
         assert (found["card"], found["source"]["pod"]) == ({"name": "New"}, fresh["metadata"]["name"])
         assert conditions(found)["Consistent"] == ("True", "CardsEqual")
@@ -204,7 +207,7 @@ def test_a_stateful_set_that_is_updated_in_part(api: ApiClient, team: Callable[.
             ]
             return bool(found)
 
-        wait_until(there, 30, lambda: f"no {name}")
+        wait_until(there, 60, lambda: f"no {name}")
         return found[0]
 
     with Agent({NEW: answer(b'{"name": "Old"}')}) as old, Agent({NEW: answer(b'{"name": "New"}')}) as new:
@@ -216,11 +219,11 @@ def test_a_stateful_set_that_is_updated_in_part(api: ApiClient, team: Callable[.
         patch = {"spec": {"template": {"metadata": {"annotations": {"revision": "2"}}}}}
         assert api.merge("StatefulSet", namespace, "set", patch).ok
         agents.move(api, pod("set-1", first[1]["metadata"]["uid"]), new.address)
-        wait_until(lambda: status(api, namespace, "set")["card"] == {"name": "New"}, 20, lambda: "still the old card")
+        wait_until(lambda: status(api, namespace, "set")["card"] == {"name": "New"}, 40, lambda: "still the old card")
         api.delete("Pod", namespace, "set-0")
         agents.move(api, pod("set-0", first[0]["metadata"]["uid"]), old.address)
         asked = len(new.requests)
-        wait_until(lambda: len(new.requests) >= asked + 2, 20, lambda: "the new template's pod is not asked")
+        wait_until(lambda: len(new.requests) >= asked + 2, 40, lambda: "the new template's pod is not asked")
         assert status(api, namespace, "set")["source"]["pod"] == "set-1"
 
 

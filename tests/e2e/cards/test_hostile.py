@@ -118,4 +118,4 @@ def test_a_pod_that_is_not_ready_is_not_asked(api: ApiClient, team: Callable[...
         asked = len(agent.requests)
         assert api.request("PATCH", path, {"status": {"conditions": ready}}).ok
         until_synced(api, namespace, "a")
-        wait_until(lambda: len(agent.requests) > asked, 10, lambda: str(status(api, namespace, "a")))
+        wait_until(lambda: len(agent.requests) > asked, 30, lambda: str(status(api, namespace, "a")))

@@ -20,9 +20,10 @@ from kagenti.core.certificates import Held, bundle_of, held
 from tests.e2e.api_client import ApiClient
 from tests.e2e.certificates.balancer import Balancer
 from tests.e2e.certificates.mounts import Mount
-from tests.e2e.installed import RELEASE_NAMESPACE, WEBHOOK_CONFIGURATIONS, Installed, Options, free_port, rendered
+from tests.e2e.installed import RELEASE_NAMESPACE, WEBHOOK_CONFIGURATIONS, Installed, Options, rendered
 from tests.e2e.operator_process import Operator
 from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 

@@ -26,8 +26,7 @@ class Statuses:
 
     def conditions(self, namespace: str, name: str, kind: str = "AgentRuntime") -> dict[str, tuple[str, str]]:
         """Status and reason by type."""
-        found = self.of(namespace, name, kind).get("conditions") or ()
-        return {one["type"]: (one["status"], one["reason"]) for one in found}
+        return conditions_of(self.of(namespace, name, kind))
 
     def until(
         self,
@@ -35,27 +34,33 @@ class Statuses:
         name: str,
         holds: Callable[[JSON], object],
         *,
-        within: float = 5,
+        within: float = 30,
         kind: str = "AgentRuntime",
     ) -> JSON:
-        """Waits until a status is so."""
-        wait_until(
-            lambda: holds(self.of(namespace, name, kind)), within, lambda: f"{name}: {self.of(namespace, name, kind)}"
-        )
-        return self.of(namespace, name, kind)
+        """Waits until a status is so; returns that very status."""
+        seen: list[JSON] = []
+
+        def so() -> object:
+            seen[:] = [self.of(namespace, name, kind)]
+            return holds(seen[0])
+
+        wait_until(so, within, lambda: f"{name}: {seen[0]}")
+        return seen[0]
 
     def until_condition(
-        self, namespace: str, name: str, type_: str, expected: tuple[str, str], *, within: float = 5,
+        self, namespace: str, name: str, type_: str, expected: tuple[str, str], *, within: float = 30,
         kind: str = "AgentRuntime",
     ) -> str:  # fmt: skip
-        """Waits until a condition has that status and reason; returns its message."""
-        wait_until(
-            lambda: self.conditions(namespace, name, kind).get(type_) == expected,
-            within,
-            lambda: f"{name}: {type_} is not {expected}: {self.of(namespace, name, kind)}",
+        """Waits until a condition has that status and reason; returns the message that it then has."""
+        says = self.until(
+            namespace, name, lambda found: conditions_of(found).get(type_) == expected, within=within, kind=kind
         )
-        found = self.of(namespace, name, kind)["conditions"]
-        return next(str(one["message"]) for one in found if one["type"] == type_)
+        return next(str(one["message"]) for one in says["conditions"] if one["type"] == type_)
+
+
+def conditions_of(status: JSON) -> dict[str, tuple[str, str]]:
+    """Status and reason by type."""
+    return {one["type"]: (one["status"], one["reason"]) for one in status.get("conditions") or ()}
 
 
 @pytest.fixture

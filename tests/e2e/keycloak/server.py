@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
-from tests.e2e.installed import free_port
 from tests.e2e.keycloak.distribution import Distribution
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 

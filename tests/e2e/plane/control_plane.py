@@ -3,7 +3,6 @@
 import http.client
 import json
 import shutil
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.e2e.plane.access import Access
 from tests.e2e.plane.binaries import find
 from tests.e2e.plane.certificates import mint_authority
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 
@@ -25,17 +25,7 @@ JSON = Any  # a kubeconfig or manifest
 NODES = ("node-1", "node-2")
 IN_CLUSTER = "https://kubernetes.default.svc"
 _BUSY = ["--kube-api-qps=500", "--kube-api-burst=1000"]  # the default makes about 20 pods a second
-_ALIVE = 0.5  # seconds an HTTP look may take
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+_ALIVE = 2.0  # seconds an HTTP look may take
 
 
 class ControlPlane(Access):
@@ -50,7 +40,8 @@ class ControlPlane(Access):
     def __init__(self, *, own_issuer: bool = False, controllers: bool = True) -> None:
         self.binaries = find()
         self.folder = Path(tempfile.mkdtemp(prefix="kagenti-plane-"))
-        self._api_port, self._etcd_port, self._peer_port, self._manager_port, self._scheduler_port = _free_ports(5)
+        ports = [free_port() for _ in range(5)]
+        self._api_port, self._etcd_port, self._peer_port, self._manager_port, self._scheduler_port = ports
         self.server = f"https://127.0.0.1:{self._api_port}"
         self.issuer = self.server if own_issuer else IN_CLUSTER
         self._controllers = controllers
@@ -84,7 +75,7 @@ class ControlPlane(Access):
         if self._controllers:
             self._start_controllers()
             self._make_nodes()
-            wait_until(self._usable, 30, lambda: "no default service account, or no node Ready")
+            wait_until(self._usable, 60, lambda: "no default service account, or no node Ready")
             self.timings["whole plane"] = time.monotonic() - begin
 
     def stop(self) -> None:
@@ -177,10 +168,11 @@ class ControlPlane(Access):
             f"--audit-policy-file={HERE / 'audit-policy.yaml'}",
             f"--audit-log-path={self.audit_log}",
             "--audit-log-mode=blocking",
+            "--audit-log-maxsize=1000",  # megabytes; turned over at 100, as is the default, it would lose what tests look for
             f"--cert-dir={f / 'certs'}",
         )
-        wait_until(self._api_ready, 30, self._processes["kube-apiserver"].tail)
-        wait_until(self._roles_known, 30, lambda: "RBAC does not let the scheduler list pods")
+        wait_until(self._api_ready, 60, self._processes["kube-apiserver"].tail)
+        wait_until(self._roles_known, 60, lambda: "RBAC does not let the scheduler list pods")
         self.warming.append((begin, time.time()))
 
     def _roles_known(self) -> bool:

@@ -40,12 +40,14 @@ class Process:
         """Returns the end of the log."""
         return self.log.read_text(errors="replace")[-_TAIL:]
 
-    def stop(self, sent: Callable[[subprocess.Popen[bytes]], None] = subprocess.Popen.terminate) -> None:
-        """Ends the process by its pid: politely, then surely."""
+    def stop(
+        self, sent: Callable[[subprocess.Popen[bytes]], None] = subprocess.Popen.terminate, *, patience: float = 5
+    ) -> None:
+        """Ends the process by its pid: politely, then surely; ``patience`` is in seconds."""
         if self._popen.poll() is None:
             sent(self._popen)
             try:
-                self._popen.wait(5)
+                self._popen.wait(patience)
             except subprocess.TimeoutExpired:
                 self._popen.kill()
                 self._popen.wait(5)

@@ -90,7 +90,7 @@ class Container:
             **self._environment,
         }
 
-    def run(self, words: Sequence[str], *, timeout: float = 20) -> str:
+    def run(self, words: Sequence[str], *, timeout: float = 60) -> str:
         """Runs to the end and returns the output; raises RuntimeError with it when the exit code is not 0."""
         done = subprocess.run(
             self.command(words), env=self.environment(), capture_output=True, text=True, timeout=timeout, check=False

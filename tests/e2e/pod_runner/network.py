@@ -6,7 +6,9 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 
-_numbers = itertools.count(os.getpid() % 200 * 64)  # two runs on one machine do not meet
+_PROCESSES = 120  # beside each other, told apart by their pids
+_PODS = 136 * _PROCESSES  # addresses, all below the node's
+_numbers = itertools.count(os.getpid() % _PROCESSES, _PROCESSES)  # each counts its own, however many pods it runs
 
 
 def permitted() -> str:
@@ -30,7 +32,7 @@ class Network:
     number: int = field(default_factory=lambda: next(_numbers))
 
     def __post_init__(self) -> None:
-        high, low = divmod(self.number % 16384 * 4, 256)
+        high, low = divmod(self.number % _PODS * 4, 256)
         self.name = f"kagenti-{os.getpid()}-{self.number}"
         self.host4, self.pod4 = f"10.209.{high}.{low + 1}", f"10.209.{high}.{low + 2}"
         self.host6, self.pod6 = f"fd00:6b61:{self.number:x}::1", f"fd00:6b61:{self.number:x}::2"

@@ -128,7 +128,7 @@ class PodRunner:
         user = ["setpriv", "--reuid=10001", "--regid=10001", "--clear-groups"]
         command = [*self.network.enter(), *user, sys.executable, str(APP), *map(str, ports)]
         process = self._start("app", command, None)
-        wait_until(lambda: process.check() is None and "serving" in log.read_text(), 10, process.tail)
+        wait_until(lambda: process.check() is None and "serving" in log.read_text(), 30, process.tail)
 
     def start_container(self, name: str, *words: str) -> Process:
         """Starts a container with these words in place of its image's entrypoint."""
@@ -150,7 +150,7 @@ class PodRunner:
         """Whether envoy-proxy's startupProbe passes now."""
         return probes.succeeds(probes.http_get(self.address, self.manifest("envoy-proxy"), "startupProbe"))
 
-    def wait_started(self, deadline: float = 20) -> None:
+    def wait_started(self, deadline: float = 40) -> None:
         """Returns once envoy-proxy's startupProbe passes; raises TimeoutError with Envoy's log."""
 
         def passes() -> bool:

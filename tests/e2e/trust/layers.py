@@ -7,7 +7,8 @@ from tests.e2e.admission.effects import env
 from tests.e2e.admission.manifests import config, pod, runtime
 from tests.e2e.admission.observed import bare, injected
 from tests.e2e.api_client import Answer, ApiClient
-from tests.e2e.installed import RELEASE_NAMESPACE, free_port
+from tests.e2e.installed import RELEASE_NAMESPACE
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.trust.tenants import (
     ADMIN,
@@ -257,7 +258,7 @@ def second_claim(tenancy: Tenancy, who: str) -> Answer:
         answers.append(client.create(runtime(TEAM, names[1], kind="Pod", target=names[0]), dry_run=True))
         return not answers[-1].ok
 
-    wait_until(refused, 10, lambda: "a second AgentRuntime is admitted")
+    wait_until(refused, 30, lambda: "a second AgentRuntime is admitted")
     client.delete("AgentRuntime", TEAM, names[0])
     return answers[-1]
 

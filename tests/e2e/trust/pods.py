@@ -69,11 +69,11 @@ def exempt_owner_of_ones_own(tenancy: Tenancy, who: str) -> Answer:
     def pods() -> list[JSON]:
         return client.items("Pod", STRICT, labelSelector="app=legacy")
 
-    wait_until(pods, 20, lambda: "no pod of the exempt Deployment")
+    wait_until(pods, 60, lambda: "no pod of the exempt Deployment")
     assert bare(pods()[0])
     answer = client.delete("Deployment", STRICT, "legacy")
     tenancy.platform.request("DELETE", f"/api/v1/namespaces/{STRICT}/pods", labelSelector="app=legacy")
-    wait_until(lambda: not pods(), 20, lambda: "the exempt Deployment's pods stay")
+    wait_until(lambda: not pods(), 60, lambda: "the exempt Deployment's pods stay")
     return answer
 
 

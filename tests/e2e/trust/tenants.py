@@ -71,7 +71,7 @@ class Tenancy:
         assert self.platform.create({**layer, "spec": LAYER}).ok
         stored(self.platform, pod(TEAM, "weather", label="enabled"))
         eventually(self.platform, pod(STRICT, "probe"), lambda found: found.ok and injected(found.body), "not in force")
-        wait_until(self._agent_runs, 20, lambda: "the agent does not run")
+        wait_until(self._agent_runs, 60, lambda: "the agent does not run")
 
     def _bind(self) -> None:
         resources = ["pods/ephemeralcontainers", "pods/status"]
@@ -87,7 +87,7 @@ class Tenancy:
         for client in self.clients.values():
             wait_until(
                 lambda client=client: all(client.request("GET", client.path(*where)).ok for where in may),
-                10,
+                30,
                 lambda: "the roles are not aggregated",
             )
 

@@ -42,12 +42,12 @@ class Callers:
             self._process.check()
             return pod.admin.statistic(name) >= long
 
-        wait_until(busy, 20, lambda: f"{pod.admin.statistic(name)} of {long} long requests; {self._process.tail()}")
+        wait_until(busy, 40, lambda: f"{pod.admin.statistic(name)} of {long} long requests; {self._process.tail()}")
         return self
 
     def stop(self) -> dict[str, JSON]:
         """Returns of each way how many requests there were, how many failed, and the first faults."""
-        self._process.stop()
+        self._process.stop(patience=30)  # what is under way takes seconds, and longer on a busy machine
         lines = self._process.log.read_text().splitlines()
         assert lines, "the callers were killed"
         found: dict[str, JSON] = json.loads(lines[-1])

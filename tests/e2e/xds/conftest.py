@@ -91,7 +91,7 @@ def pod_of(api: ApiClient, namespace: str, app: str, *, besides: Collection[str]
         found.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
         return bool(found)
 
-    wait_until(running, 30, lambda: f"no running pod of {app} in {namespace}")
+    wait_until(running, 60, lambda: f"no running pod of {app} in {namespace}")
     return found[0]
 
 

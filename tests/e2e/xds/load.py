@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-LONG = 2.5  # seconds of a late or streamed answer; SIGTERM waits for it, and the tests' Process waits 5 s for that
+LONG = 2.5  # seconds of a late or streamed answer; SIGTERM waits for it
 PAUSE = 0.005  # seconds between two short requests of one caller: two processors carry everybody here
 
 

@@ -41,9 +41,12 @@ def propagation(api: ApiClient, kind: str, namespace: str, name: str) -> tuple[d
 
 
 def awaited(
-    api: ApiClient, namespace: str, expected: tuple[str, str], *, kinds: Any = OURS[:2], **counts: int
+    api: ApiClient, namespace: str, expected: tuple[str, str], *, kinds: Any = OURS[:2], says: str = "", **counts: int
 ) -> dict[str, JSON]:
-    """Waits until all these objects have the condition and counts; returns the first one's entry and message."""
+    """Waits until all these objects have the condition and counts; returns the first one's entry and message.
+
+    ``says`` is waited for in that message: one that is still on its way has the same reason as one that is kept back.
+    """
     found: dict[str, JSON] = {}
 
     def holds() -> bool:
@@ -56,7 +59,8 @@ def awaited(
                 return False
             if any(entry.get(key) != count for key, count in counts.items()):
                 return False
-        return True
+        return says in found["message"]
 
-    wait_until(holds, 20, lambda: str(found))
+    # The cluster's config counts the pods of namespaces that other tests have left, until they are gone.
+    wait_until(holds, 40, lambda: str(found))
     return found

@@ -28,4 +28,4 @@ def test_the_card_of_an_injected_agent(
     assert (found["card"]["method"], found["card"]["path"]) == ("GET", agents.NEW)
     assert "x-request-id" in {name.lower() for name in found["card"]["headers"]}, "it did not come through Envoy"
     assert "authorization" not in {name.lower() for name in found["card"]["headers"]}
-    wait_until(lambda: status(api, namespace, "weather").get("matchedWorkloads") == 1, 10, lambda: json.dumps(found))
+    wait_until(lambda: status(api, namespace, "weather").get("matchedWorkloads") == 1, 30, lambda: json.dumps(found))

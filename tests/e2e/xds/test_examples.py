@@ -42,7 +42,7 @@ def test_a_span_reaches_the_collector(
         assert agent.environment()["OTEL_EXPORTER_OTLP_ENDPOINT"] == f"http://{COLLECTOR}:{port}"
         said = agent.run([str(PYTHON), str(AGENT / "telemetry.py")])
         spans = [export for export in exports if b"tool_execution" in export.body]
-        assert len(spans) == 1, f"{said}; {exports}"
+        assert len({span.body for span in spans}) == 1, f"{said}; {exports}"  # an export may be tried again
         assert spans[0].path == EXPORT
         for mark in (b"weather", b"sun-and-rain"):
             assert mark in spans[0].body
@@ -59,7 +59,7 @@ def test_the_card_is_found_without_a_token(run_pod: Callable[..., PodRunner], na
         program.check()
         return ask(pod.address, 8081, token=token).status == 404
 
-    wait_until(serves, 15, program.tail)
+    wait_until(serves, 30, program.tail)
     for port in (8080, 8081):
         for name in ("agent-card.json", "agent.json"):
             found = ask(pod.address, port, f"/.well-known/{name}")

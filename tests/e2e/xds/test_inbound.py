@@ -28,7 +28,7 @@ def test_a_token_decides(run_pod: Callable[..., PodRunner], namespace: str, idp:
     assert api.merge("AgentRuntimeConfig", namespace, "default", change).ok
     wait_until(
         lambda: ask(pod.address, 8081, token=idp.token(aud="another", scope="agent:invoke x")).status == 200,
-        5,
+        30,
         lambda: "the new audience is not accepted",
     )
     assert ask(pod.address, 8081, token=idp.token(aud=mine, scope="agent:invoke")).status == 403

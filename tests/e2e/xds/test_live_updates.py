@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import free_port
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.pod_runner import PodRunner
@@ -41,7 +41,7 @@ def tool(node: str, tmp_path: Path) -> Iterator[str]:
     """A stand-in of an app, for the pod's app to call; gives its URL under the rule's host."""
     port, log = free_port(), tmp_path / "tool.log"
     process = Process("tool", [sys.executable, str(APP), str(port)], log=log)
-    wait_until(lambda: process.check() is None and "serving" in log.read_text(), 10, process.tail)
+    wait_until(lambda: process.check() is None and "serving" in log.read_text(), 30, process.tail)
     yield f"http://{TOOL}:{port}"
     process.stop()
 
@@ -68,7 +68,7 @@ class Settings:
         before, turn = self.revision(), next(self._turns)
         (self._policy if turn % 2 else self._rules)(turn // 2)
         wait_until(
-            lambda: self.revision() not in ("", before), 20, lambda: f"change {turn}: {self._xds.debug('streams')}"
+            lambda: self.revision() not in ("", before), 40, lambda: f"change {turn}: {self._xds.debug('streams')}"
         )
 
     def revision(self) -> str:
@@ -145,10 +145,10 @@ def test_no_request_fails_and_no_listener_changes(
             settings.change()
         assert taken(admin)[0] >= accepted + UPDATES_UNDER_LOAD
         xds.stop()
-        wait_until(lambda: admin.statistic(CONNECTED) == 0, 20, lambda: "Envoy has not noticed")
+        wait_until(lambda: admin.statistic(CONNECTED) == 0, 40, lambda: "Envoy has not noticed")
         next_layout.start()
         settings.serve_by(next_layout)
-        wait_until(lambda: settings.revision() != "", 20, lambda: f"not back: {next_layout.debug('streams')}")
+        wait_until(lambda: settings.revision() != "", 40, lambda: f"not back: {next_layout.debug('streams')}")
         for _ in range(8):
             settings.change()
         inward, outward = callers.stop(), calls.stop()

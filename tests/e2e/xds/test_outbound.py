@@ -52,7 +52,7 @@ def until(call: Callable[[], Answer], right: Callable[[Answer], bool]) -> Answer
         seen[:] = [call()]
         return right(seen[0])
 
-    wait_until(holds, 15, lambda: f"last answer {seen[0].status}: {str(seen[0].body)[:200]}")
+    wait_until(holds, 30, lambda: f"last answer {seen[0].status}: {str(seen[0].body)[:200]}")
     return seen[0]
 
 

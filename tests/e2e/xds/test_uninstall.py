@@ -12,9 +12,10 @@ import pytest
 
 from tests.e2e.admission.manifests import config, workload
 from tests.e2e.api_client import ApiClient
-from tests.e2e.installed import RELEASE_NAMESPACE, Options, free_port
+from tests.e2e.installed import RELEASE_NAMESPACE, Options
 from tests.e2e.kinds import serve_kinds
 from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.ports import free_port
 from tests.e2e.plane.processes import Process
 from tests.e2e.plane.waiting import wait_until
 from tests.e2e.pod_runner import Node, PodRunner
@@ -52,7 +53,7 @@ def tool(node: str, tmp_path: Path) -> Iterator[int]:
     """A server on the node's address, listed and unlisted by its two names; gives its port."""
     port, log = free_port(), tmp_path / "tool.log"
     process = Process("tool", [sys.executable, str(APP), str(port)], log=log)
-    wait_until(lambda: process.check() is None and "serving" in log.read_text(), 10, process.tail)
+    wait_until(lambda: process.check() is None and "serving" in log.read_text(), 30, process.tail)
     yield port
     process.stop()
 
@@ -81,9 +82,9 @@ def uninstall(place: ControlPlane, xds: Xds) -> None:
     account, arguments = prepared(place, "pre-delete")
     with ThreadPoolExecutor(1) as pool:
         withdrawal = pool.submit(kagenti, *arguments, kubeconfig=account)
-        wait_until(lambda: withdrawal.done() or held(place), 20, lambda: "the xDS server is not held")
+        wait_until(lambda: withdrawal.done() or held(place), 40, lambda: "the xDS server is not held")
         xds.stop()
-        done = withdrawal.result(60)
+        done = withdrawal.result(120)
     assert done.returncode == 0, done.stderr
     put_away(place, "pre-delete")
     helm(place, "uninstall", "kagenti", "--no-hooks")
@@ -109,7 +110,7 @@ def test_a_locked_deny_outlives_the_installation(
         proxy.start_envoy()
         proxy.wait_started()
         subject = idp.token(aud="weather", azp="weather")
-        wait_until(lambda: call_out(proxy, f"http://{TOOL}:{tool}/short", token=subject).status == 200, 20,
+        wait_until(lambda: call_out(proxy, f"http://{TOOL}:{tool}/short", token=subject).status == 200, 40,
                    lambda: str(call_out(proxy, f"http://{TOOL}:{tool}/short", token=subject)))  # fmt: skip
         refusal = call_out(proxy, f"http://{OTHER}:{tool}/short")
         assert (refusal.status, "default policy is Deny" in str(refusal.body)) == (403, True)
@@ -121,7 +122,7 @@ def test_a_locked_deny_outlives_the_installation(
         stack.callback(calls.stop)
         uninstall(place, xds)
         installation.webhook.stop()
-        wait_until(lambda: proxy.admin.statistic(CONNECTED) == 0, 20, lambda: "Envoy has not noticed")
+        wait_until(lambda: proxy.admin.statistic(CONNECTED) == 0, 40, lambda: "Envoy has not noticed")
         assert call_out(proxy, f"http://{OTHER}:{tool}/short").status == 403
         assert call_out(proxy, f"https://{OTHER}:{tool}/", options=("--insecure",)).status == 0
         assert (failed(callers.stop()), failed(calls.stop())) == ({}, {})
@@ -132,4 +133,4 @@ def test_a_locked_deny_outlives_the_installation(
     layer = orjson.loads(place.kubectl("get", "agentruntimeclusterconfig", "default", "-o", "json"))["spec"]
     assert layer["policy"] == {"locked": ["identity.outbound.defaultPolicy"]}
     assert "weather" in place.kubectl("get", "agentruntimes", "-n", TEAM, "-o", "name")
-    place.kubectl("delete", "namespace", TEAM, "--timeout=30s")
+    place.kubectl("delete", "namespace", TEAM, "--timeout=90s")
