@@ -68,7 +68,7 @@ class Server:
         command += ["--port", str(self.port), "--status-port", str(self.status_port)]
         command += ["--debug-port", str(self.debug_port), "--kubeconfig", str(self.kubeconfig)]
         command += ["--tls-cert", str(self.folder / f"{self.replica}.crt")]
-        command += ["--tls-key", str(self.folder / f"{self.replica}.key"), "--shutdown-grace", "0.5"]
+        command += ["--tls-key", str(self.folder / f"{self.replica}.key"), "--shutdown-grace", "5"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=dict(os.environ))
         STARTED.append(self.process)
@@ -296,7 +296,12 @@ async def test_only_a_pods_own_token_opens_its_stream(plane: ControlPlane, kubec
             assert envoy.resources == 0
         plane.kubectl("delete", "pod", weather["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force")
         gone = Client(node_id=node_id(weather))
-        await until(lambda: weather["metadata"]["name"] not in server.page("/debug/snapshots", debug=True), lambda: "")
+
+        def forgotten() -> bool:
+            page = server.page("/debug/snapshots", debug=True)
+            return page != "" and weather["metadata"]["name"] not in page
+
+        await until(forgotten, lambda: server.page("/debug/snapshots", debug=True))
         assert "does not exist" in (await gone.refusal(channel, good, 20))[1]
     assert "eyJ" not in server.log.read_text(), "a token is in the log"
     assert await asyncio.to_thread(server.stop) == 0
