@@ -481,7 +481,8 @@ def test_objects_of_the_older_group(move: Callable[[str], Move], api: ApiClient,
         names = {"kind": kind, "plural": plural, "singular": kind.lower()}
         metadata = {"name": f"{plural}.agent.kagenti.dev"}
         apply(cluster, {**OLDER, "metadata": metadata, "spec": {**OLDER["spec"], "names": names}})
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    definitions = [f"{plural}.agent.kagenti.dev" for plural in kinds.values()]
+    cluster.kubectl("wait", "--for=condition=Established", "crd", *definitions, "--timeout=20s")
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "forecast"}
     trace = {"endpoint": "otel-collector.observability:4317", "protocol": "grpc", "sampling": {"rate": 0.5}}
     specs = {
