@@ -77,6 +77,12 @@ class Observer:
 
     def created(self, row: Row, manifest: JSON) -> Answer:
         """Returns the answer to the creation; layers come by watch, so dry runs go before where there are any."""
+        if row.reason and (row.layer is not None or row.exempt is not None):
+            self.settle(row, manifest)
+        return self.api.create(manifest)
+
+    def settle(self, row: Row, manifest: JSON) -> None:
+        """Creates by dry run until the verdict is the row's."""
         namespace = manifest["metadata"]["namespace"]
 
         def settled() -> bool:
@@ -84,9 +90,7 @@ class Observer:
             last = self.seen(namespace)[-1:]
             return [(seen.reason, row.policy in ("", seen.policy)) for seen in last] == [(row.reason, True)]
 
-        if row.reason and (row.layer is not None or row.exempt is not None):
-            wait_until(settled, 15, lambda: f"{row.why}: never {row.reason}, but {self.seen(namespace)}")
-        return self.api.create(manifest)
+        wait_until(settled, 15, lambda: f"{row.why}: never {row.reason}, but {self.seen(namespace)}")
 
     def seen(self, namespace: str) -> list[Verdict]:
         """Returns the verdicts on creations in the namespace."""
