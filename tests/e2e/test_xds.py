@@ -68,7 +68,7 @@ class Server:
         command += ["--port", str(self.port), "--status-port", str(self.status_port)]
         command += ["--debug-port", str(self.debug_port), "--kubeconfig", str(self.kubeconfig)]
         command += ["--tls-cert", str(self.folder / f"{self.replica}.crt")]
-        command += ["--tls-key", str(self.folder / f"{self.replica}.key"), "--shutdown-grace", "5"]
+        command += ["--tls-key", str(self.folder / f"{self.replica}.key"), "--shutdown-grace", "0.5"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=dict(os.environ))
         STARTED.append(self.process)
