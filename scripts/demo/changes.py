@@ -45,7 +45,8 @@ def received(plane: ControlPlane, plural: str, *, since: float) -> float:
 
 
 def _writes(plane: ControlPlane, plural: str) -> list[JSON]:
-    lines = [line for line in plane.audit_log.read_bytes().splitlines() if plural.encode() in line]
+    whole = plane.audit_log.read_bytes().rpartition(b"\n")[0]  # a last line may be being written
+    lines = [line for line in whole.splitlines() if plural.encode() in line]
     events = [orjson.loads(line) for line in lines]
     return [
         event

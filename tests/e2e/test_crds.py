@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.installed import ROOT
+from tests.e2e.kinds import serve_kinds
 from tests.e2e.plane.control_plane import ControlPlane
 from tests.unit.api.manifests import EXAMPLES, INVALID, VALID, expected
 
@@ -27,8 +28,7 @@ def _kinds(cluster: ControlPlane) -> None:
     """The CRDs are installed; no webhook is."""
     for kind in ("mutatingwebhookconfiguration", "validatingwebhookconfiguration"):
         cluster.kubectl("delete", kind, "--all", "--ignore-not-found")
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "generated" / "crds"))
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    serve_kinds(cluster)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from kagenti.core.store import Store
 from kagenti.core.workload import OwnerReference, WorkloadRef
 from kagenti.kube import KINDS, KubeClient, OwnerReader, Reflector, StoredObject, StrictReader
 from kagenti.kube.connection import connect
-from tests.e2e.installed import ROOT
+from tests.e2e.kinds import serve_kinds
 from tests.e2e.plane.control_plane import ControlPlane
 
 DEADLINE = 20.0  # seconds
@@ -42,8 +42,7 @@ async def until(condition: object) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _kinds(cluster: ControlPlane) -> None:
     """The CRDs are installed."""
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "generated" / "crds"))
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    serve_kinds(cluster)
 
 
 def _runtime(name: str) -> str:

@@ -6,6 +6,7 @@ KWOK runs no container, so the commands of hook pods run as local processes unde
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import pytest
 from tests.e2e import command
 from tests.e2e.admission.manifests import runtime, workload
 from tests.e2e.admission.observed import injected
-from tests.e2e.api_client import ApiClient
-from tests.e2e.audit import OURS, granted, requests, told, used
+from tests.e2e.api_client import Answer, ApiClient
+from tests.e2e.audit import OURS, Right, granted, requests, told, used
 from tests.e2e.charts import KUBE_VERSION, RELEASE_NAMESPACE, parsed, run_helm, without_kinds
 from tests.e2e.installed import Installed, Options
 from tests.e2e.kinds import serve_kinds
@@ -86,8 +87,33 @@ def prepared(place: ControlPlane, event: str) -> tuple[Path, list[str]]:
         if document is not runner:
             place.kubectl("apply", "--server-side", "-f", "-", stdin=orjson.dumps(document).decode())
     spec = runner["spec"] if runner["kind"] == "Pod" else runner["spec"]["template"]["spec"]
+    rights, api = granted(documents, spec["serviceAccountName"]), ApiClient(place)
+    # The API server learns of roles by a watch of its own; a call before that is refused, which the last test here counts.
+    wait_until(
+        lambda: all(_may(api, spec["serviceAccountName"], right) for right in rights),
+        20,
+        lambda: f"{spec['serviceAccountName']} lacks rights of {told(rights)}",
+    )
     account = place.service_account_kubeconfig(RELEASE_NAMESPACE, spec["serviceAccountName"])
     return account, list(spec["containers"][0]["args"])
+
+
+def _may(api: ApiClient, account: str, right: Right) -> bool:
+    """Whether the API server grants an account that right, in one of the namespaces of a release or everywhere."""
+    resource, _, subresource = right.resource.partition("/")
+    asked = {
+        "group": right.group,
+        "resource": resource,
+        "subresource": subresource,
+        "verb": right.verb,
+        "name": right.name,
+    }
+    for namespace in (RELEASE_NAMESPACE, CHECK_NAMESPACE, ""):
+        spec = {"user": f"{OURS}{account}", "resourceAttributes": {**asked, "namespace": namespace}}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        if api.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review).body["status"]["allowed"]:
+            return True
+    return False
 
 
 def put_away(place: ControlPlane, event: str) -> None:
@@ -105,10 +131,18 @@ def kagenti(*arguments: str, kubeconfig: Path) -> subprocess.CompletedProcess[st
 
 def released(place: ControlPlane, options: Options, folder: Path) -> Installed:
     """Installs the release, and points its webhook configurations to a local process."""
+    api = ApiClient(place)
+    before = {pod["metadata"]["uid"] for pod in api.items("Pod", RELEASE_NAMESPACE)}  # of a release on its way out
     helm(place, "install", "kagenti", str(without_kinds()), *values(options))
     installation = Installed(place, options, folder=folder)
     installation.start()
-    wait_until(lambda: scaled(place, "kagenti-xds", 2), 30, lambda: "the xDS server's pods do not run")
+    wait_until(
+        lambda: before.isdisjoint(pod["metadata"]["uid"] for pod in api.items("Pod", RELEASE_NAMESPACE)),
+        30,
+        lambda: "pods of the release before are still there",
+    )
+    for name in ("kagenti-xds", "kagenti-webhook"):
+        wait_until(lambda: scaled(place, name, 2), 30, lambda: f"the pods of {name} do not run")  # noqa: B023
     return installation
 
 
@@ -217,7 +251,7 @@ def test_removal_disturbs_nobody(both: Installed, place: ControlPlane, api: ApiC
     for pod in running(api, "stays"):
         assert not pod["spec"].get("initContainers")
         assert not [key for key in pod["metadata"].get("annotations") or {} if "kagenti" in key]
-    place.kubectl("delete", "namespace", "stays", "--timeout=20s")
+    place.kubectl("delete", "namespace", "stays", "--timeout=60s")  # its controller waits out half of the pods' grace
 
 
 def uids(api: ApiClient, namespace: str) -> set[str]:
@@ -311,8 +345,7 @@ class Skew:
 
     def restore(self) -> None:
         """Makes the CRD what it was, so that helm finds nothing to quarrel about."""
-        found = self.api.request("GET", AGENT_RUNTIMES).body
-        assert self.api.request("PUT", AGENT_RUNTIMES, {**found, "spec": self.original}).ok
+        self._put(lambda found: found.update(spec=self.original))
 
     @contextmanager
     def operated(self) -> Iterator[Operator]:
@@ -329,16 +362,27 @@ class Skew:
 
     def definition(self, change: Callable[[JSON], None], *, knows: bool, **field: JSON) -> None:
         """Changes the schema of AgentRuntimes, and waits until the API server keeps that field of a spec, or prunes it."""
-        found = self.api.request("GET", AGENT_RUNTIMES).body
-        change(found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"])
-        answer = self.api.request("PUT", AGENT_RUNTIMES, found)
-        assert answer.ok, answer.message
+        self._put(lambda found: change(found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]))
         probe = runtime(self.namespace, "probe", kind="Deployment", target="probe", **field)
-        wait_until(
-            lambda: (field.keys() <= self.api.create(probe, dry_run=True).body.get("spec", {}).keys()) is knows,
-            10,
-            lambda: "the API server still goes by the other schema",
-        )
+
+        def in_force() -> bool:
+            answer = self.api.create(probe, dry_run=True)
+            return answer.ok and (field.keys() <= answer.body["spec"].keys()) is knows
+
+        wait_until(in_force, 10, lambda: "the API server still goes by the other schema")
+
+    def _put(self, change: Callable[[JSON], None]) -> None:
+        """Changes the CRD; again where its controllers have written its status in between."""
+        answers: list[Answer] = []
+
+        def written() -> bool:
+            found = self.api.request("GET", AGENT_RUNTIMES).body
+            change(found)
+            answers.append(self.api.request("PUT", AGENT_RUNTIMES, found))
+            return answers[-1].status != HTTPStatus.CONFLICT
+
+        wait_until(written, 10, lambda: answers[-1].message)
+        assert answers[-1].ok, answers[-1].message
 
     def helm(self, *arguments: str) -> None:
         """Runs helm with the webhook configurations as it made them; entries lead to the local process afterwards."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kagenti.core import rollout
 from kagenti.core.migration import eras, installation
 from kagenti.core.migration.model import effective
 from kagenti.core.migration.observed import of_containers
@@ -30,6 +31,7 @@ from tests.e2e.test_cli import apply
 
 JSON = Any  # an object, or an answer of the command
 WORKLOADS = {"forecast": "deployment", "ledger": "statefulset"}
+KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
 DEADLINE = 60
 OURS = ("envoy-proxy", "proxy-init")
 
@@ -207,11 +209,13 @@ def has_sidecars(pod: JSON) -> bool:
 
 
 def settled(api: ApiClient, place: str, holds: Callable[[JSON], bool]) -> None:
-    """Waits until there is one pod of each workload, and what must hold holds for all."""
+    """Waits until both workloads are rolled out with one pod each, and what must hold holds for all."""
 
     def done() -> bool:
+        rolled = [rollout.read(api.get(KINDS[kind], place, name).body) for name, kind in WORKLOADS.items()]
         found = pods(api, place)
-        return sorted(pod["metadata"]["labels"]["app"] for pod in found) == sorted(WORKLOADS) and all(map(holds, found))
+        apps = sorted(pod["metadata"]["labels"]["app"] for pod in found)
+        return not any(each.rolling for each in rolled) and apps == sorted(WORKLOADS) and all(map(holds, found))
 
     wait_until(
         done,
@@ -254,7 +258,7 @@ def by_hand(step: JSON, found: Move, install: Callable[..., Installed]) -> None:
 def restart(found: Move) -> None:
     """Restarts both workloads; kubectl refuses a second restart within one second."""
     for name, kind in WORKLOADS.items():
-        wait_until(lambda: _restarted(found, f"{kind}/{name}"), 5, lambda: f"{name}: kubectl still refuses")  # noqa: B023
+        wait_until(lambda: _restarted(found, f"{kind}/{name}"), 20, lambda: f"{name}: kubectl still refuses")  # noqa: B023
 
 
 def _restarted(found: Move, workload: str) -> bool:
@@ -437,7 +441,18 @@ def _person(cluster: Plane, place: str) -> Path:
     ]
     homes = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "rossoctl-system"}}]
     apply(cluster, *homes, account, role, binding, *views)
+    for words in (("list", "configmaps", "-n", "kagenti-webhook-system"), ("create", "agentruntimeconfigs.kagenti.io")):
+        who = f"--as=system:serviceaccount:{place}:mover"
+        wait_until(lambda: _may(cluster, *words, who), 20, lambda: f"the API server does not know the role: {words}")  # noqa: B023
     return cluster.service_account_kubeconfig(place, "mover")
+
+
+def _may(cluster: Plane, *words: str) -> bool:
+    try:
+        cluster.kubectl("auth", "can-i", *words, "--quiet")
+    except RuntimeError:
+        return False
+    return True
 
 
 OLDER: JSON = {
@@ -466,7 +481,8 @@ def test_objects_of_the_older_group(move: Callable[[str], Move], api: ApiClient,
         names = {"kind": kind, "plural": plural, "singular": kind.lower()}
         metadata = {"name": f"{plural}.agent.kagenti.dev"}
         apply(cluster, {**OLDER, "metadata": metadata, "spec": {**OLDER["spec"], "names": names}})
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    definitions = [f"{plural}.agent.kagenti.dev" for plural in kinds.values()]
+    cluster.kubectl("wait", "--for=condition=Established", "crd", *definitions, "--timeout=20s")
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "forecast"}
     trace = {"endpoint": "otel-collector.observability:4317", "protocol": "grpc", "sampling": {"rate": 0.5}}
     specs = {

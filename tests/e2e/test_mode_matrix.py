@@ -204,10 +204,13 @@ class Lab:
         return dict.fromkeys(refused, "waits") | {trigger: state(pod) for trigger, pod in self.pods(but=old).items()}
 
     def _refused(self) -> set[str]:
-        """The triggers of this step whose controllers may create no pod."""
+        """The triggers of this step whose controllers may create no pod; told to try again, they do so by themselves."""
         path = f"/api/v1/namespaces/{TEAM}/events"
         events = self.api.request("GET", path, fieldSelector="reason=FailedCreate").body["items"]
-        named = {event["involvedObject"]["name"] for event in events}
+        denied = [
+            each for each in events if "denied the request" in each["message"] and "NotReady" not in each["message"]
+        ]
+        named = {event["involvedObject"]["name"] for event in denied}
         return {trigger for trigger in TRIGGERS if any(name.startswith(self.name(trigger)) for name in named)}
 
 

@@ -110,14 +110,15 @@ def test_the_release_namespace_owns_the_configurations_and_takes_them_along(
     operator = Operator(installation, lease_seconds=4)
     operator.start()
     owned = [[("Namespace", RELEASE_NAMESPACE)]] * 2
-    wait_until(lambda: owners(place) == owned, 10, lambda: f"{owners(place)}: {operator.log.read_text()[-1500:]}")
+    wait_until(lambda: owners(place) == owned, 30, lambda: f"{owners(place)}: {operator.log.read_text()[-1500:]}")
     operator.kill()
     installation.webhook.stop()
     before = running(api, TEAM, "by-label")
     assert not api.create(pod(TEAM, "waits", label="enabled")).ok
-    place.kubectl("delete", "namespace", RELEASE_NAMESPACE, "--timeout=30s")
+    # The namespace controller looks again after half of the pods' grace: 16 s, or twice that.
+    place.kubectl("delete", "namespace", RELEASE_NAMESPACE, "--timeout=60s")
     wait_until(lambda: owners(place) == [], 30, lambda: f"still there: {owners(place)}")
-    wait_until(lambda: api.create(pod(TEAM, "free", label="enabled")).ok, 10, lambda: "pods still wait")
+    wait_until(lambda: api.create(pod(TEAM, "free", label="enabled")).ok, 20, lambda: "pods still wait")
     assert [found["metadata"]["uid"] for found in running(api, TEAM, "by-label")] == [
         found["metadata"]["uid"] for found in before
     ]
@@ -125,7 +126,7 @@ def test_the_release_namespace_owns_the_configurations_and_takes_them_along(
         "Pod", TEAM, before[0]["metadata"]["name"], {"metadata": {"labels": {"kagenti.io/managed": None}}}
     )
     assert "kagenti.io/managed" in guarded.message, "the guards hold by the API server alone"
-    place.kubectl("delete", "namespace", TEAM, "--timeout=30s")
+    place.kubectl("delete", "namespace", TEAM, "--timeout=60s")
 
 
 def test_what_is_left_is_named_and_holds_up_nothing(place: ControlPlane) -> None:

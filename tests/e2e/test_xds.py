@@ -297,7 +297,12 @@ async def test_only_a_pods_own_token_opens_its_stream(plane: ControlPlane, kubec
             assert envoy.resources == 0
         plane.kubectl("delete", "pod", weather["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force")
         gone = Client(node_id=node_id(weather))
-        await until(lambda: weather["metadata"]["name"] not in server.page("/debug/snapshots", debug=True), lambda: "")
+
+        def forgotten() -> bool:
+            page = server.page("/debug/snapshots", debug=True)
+            return page != "" and weather["metadata"]["name"] not in page
+
+        await until(forgotten, lambda: server.page("/debug/snapshots", debug=True))
         assert "does not exist" in (await gone.refusal(channel, good, 20))[1]
     assert "eyJ" not in server.log.read_text(), "a token is in the log"
     assert await asyncio.to_thread(server.stop) == 0

@@ -16,7 +16,7 @@ OURS = ("spiffe-helper", "kagenti-client-registration", "envoy-proxy", "proxy-in
 
 @dataclass(frozen=True)
 class Verdict:
-    """The audit annotations of one admission: decision, reason, trigger, and which entry answered."""
+    """The audit annotations of one admission: decision, reason, trigger, how the policy stood, and which entry answered."""
 
     decision: str
     reason: str
@@ -24,6 +24,7 @@ class Verdict:
     entry: str
     name: str = ""
     workload: str = ""
+    policy: str = ""
 
 
 def injected(pod: Mapping[str, JSON]) -> bool:
@@ -80,4 +81,5 @@ def _verdict(annotations: Mapping[str, str], name: str) -> Verdict:
         entry=entry,
         name=name,
         workload=annotations.get(f"{entry}/owner", ""),
+        policy=annotations.get(f"{entry}/policy", ""),
     )

@@ -7,13 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.e2e.admission.effects import admitted, denied
 from tests.e2e.admission.manifests import config, pod, runtime, workload
 from tests.e2e.admission.observed import bare, injected
 from tests.e2e.api_client import Answer, ApiClient
 from tests.e2e.audit import lines
 from tests.e2e.delaying_proxy import DelayingProxy
 from tests.e2e.installed import Installed, Options
-from tests.e2e.plane.control_plane import ControlPlane
+from tests.e2e.plane.control_plane import NODES, ControlPlane
 from tests.e2e.plane.waiting import wait_until
 
 JSON = Any  # a Kubernetes object as received
@@ -21,17 +22,22 @@ WEBHOOK_USER = "system:serviceaccount:kagenti-system:kagenti-webhook"
 ROUNDS, PAIRS = 20, 10
 
 
-def calls(cluster: ControlPlane, since: int) -> list[str]:
+def calls(cluster: ControlPlane, since: int, namespace: str) -> list[str]:
     """Returns ``verb resource`` of the webhook's requests after that offset of the audit log, watches left out.
 
-    Left out, too, are its looks at its own registration: by the clock, and of webhooks that wait (``install``) as well.
+    Left out, too, are its looks at its own registration, by the clock and of webhooks that wait (``install``) as well, and
+    what it asks about other namespaces: those of the tests before are on their way out.
     """
     found = []
     for line in lines(cluster.audit_log, since=since):
+        if WEBHOOK_USER.encode() not in line:  # a look at the text first: decoding is dear
+            continue
         event = orjson.loads(line)
-        resource = (event.get("objectRef") or {}).get("resource", event["requestURI"])
+        reference = event.get("objectRef") or {}
+        resource = reference.get("resource", event["requestURI"])
         by_itself = event["verb"] == "watch" or resource == "mutatingwebhookconfigurations"
-        if event["user"]["username"] == WEBHOOK_USER and not by_itself:
+        elsewhere = reference.get("namespace", "") not in ("", namespace)
+        if event["user"]["username"] == WEBHOOK_USER and not by_itself and not elsewhere:
             found.append(f"{event['verb']} {resource}")
     return found
 
@@ -47,7 +53,7 @@ def known(api: ApiClient, cluster: ControlPlane, namespace: str) -> None:
     def seen() -> bool:
         start = mark(cluster)
         assert api.create(pod(namespace, "first"), dry_run=True).ok
-        return "get namespaces" not in calls(cluster, start)
+        return "get namespaces" not in calls(cluster, start, namespace)
 
     wait_until(seen, 20, lambda: "the webhook's watch never shows the namespace")
 
@@ -147,13 +153,10 @@ def test_no_pod_gets_the_settings_of_before_an_outage(
     wait_until(lambda: sampling(api.create(weather, dry_run=True)) == "0.5", 10, lambda: "the config is not here")
     proxy.cut()
     assert api.merge("AgentRuntimeConfig", namespace, "default", {"spec": {"trace": {"sampling": {"rate": 0.875}}}}).ok
-    wait_until(lambda: not api.create(weather, dry_run=True).ok, 10, lambda: "pods are still decided")
-    refused = api.create(weather, dry_run=True)
-    assert "the watch of agentruntimeconfigs is lost" in refused.message
+    denied(api, weather, "the watch of agentruntimeconfigs is lost")
     proxy.release()
-    answer = api.create(weather, dry_run=True)
-    assert answer.ok, answer.message
-    assert sampling(answer) == "0.875"
+    # Whoever comes before the webhook has caught up is refused after a second, which on a busy machine is too short for it.
+    assert sampling(admitted(api, weather)) == "0.875"
 
 
 def test_an_index_hit_costs_no_call(
@@ -167,12 +170,12 @@ def test_an_index_hit_costs_no_call(
 
     def silent() -> bool:
         start = mark(cluster)
-        return api.create(pod(namespace, "weather"), dry_run=True).ok and calls(cluster, start) == []
+        return api.create(pod(namespace, "weather"), dry_run=True).ok and calls(cluster, start, namespace) == []
 
     wait_until(silent, 20, lambda: "every pod still costs a call")
     start = mark(cluster)
     assert all(injected(api.create(pod(namespace, "weather"), dry_run=True).body) for _ in range(20))
-    assert calls(cluster, start) == []
+    assert calls(cluster, start, namespace) == []
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,7 @@ def test_a_miss_costs_what_the_consistency_says(
     known(api, cluster, namespace)
     start = mark(cluster)
     assert api.create(pod(namespace, "weather", label=label), dry_run=True).ok
-    assert calls(cluster, start) == expected, reason
+    assert calls(cluster, start, namespace) == expected, reason
 
 
 def test_without_agentruntime_each_pod_costs_at_most_one_list(
@@ -215,7 +218,7 @@ def test_without_agentruntime_each_pod_costs_at_most_one_list(
     manifest["spec"]["replicas"] = 5
     assert api.create(manifest).ok
     wait_until(lambda: len(api.items("Pod", namespace)) == 5, 30, lambda: "pods missing")  # replicas
-    made = calls(cluster, start)
+    made = calls(cluster, start, namespace)
     assert made.count("get replicasets") == 1
     assert 1 <= made.count("list agentruntimes") <= 5  # pods at the same time may share one that is not sent yet
     assert set(made) == {"get replicasets", "list agentruntimes"}
@@ -228,7 +231,7 @@ def test_an_exemption_by_owner_costs_one_get_of_the_owner(
     cluster: ControlPlane,
     cluster_config: Callable[[JSON], None],
 ) -> None:
-    """Three pods of an exempt DaemonSet: it is read once to prove that it is the owner, and they stay bare."""
+    """The pods of an exempt DaemonSet: it is read once to prove that it is the owner, and they stay bare."""
     install(mode="both", consistency="strict")
     namespace = team()
     known(api, cluster, namespace)
@@ -240,10 +243,9 @@ def test_an_exemption_by_owner_costs_one_get_of_the_owner(
     assert injected(api.create(made_up, dry_run=True).body)
     start = mark(cluster)
     assert api.create(workload("DaemonSet", namespace, "collector")).ok
-    wait_until(lambda: bool(api.items("Pod", namespace)), 30, lambda: "no pod")
-    found = api.items("Pod", namespace)
-    assert all(bare(item) for item in found)
-    made = calls(cluster, start)
+    wait_until(lambda: len(api.items("Pod", namespace)) == len(NODES), 30, lambda: "pods missing")
+    assert all(bare(item) for item in api.items("Pod", namespace))
+    made = calls(cluster, start, namespace)
     assert made.count("get daemonsets") == 1
     assert set(made) <= {"get daemonsets", "list agentruntimes"}
 
@@ -257,15 +259,14 @@ def test_a_new_replicaset_costs_one_get_for_all_its_pods(
     known(api, cluster, namespace)
     start = mark(cluster)
     assert api.create(runtime(namespace, "weather", kind="Deployment", target="weather")).ok
-    assert calls(cluster, start) == [
-        "get deployments"
-    ]  # the answer to a new AgentRuntime says whether its target exists
+    asked = calls(cluster, start, namespace)
+    assert asked == ["get deployments"], "the answer to a new AgentRuntime says whether its target exists"
     start = mark(cluster)
     manifest = workload("Deployment", namespace, "weather")
     manifest["spec"]["replicas"] = 5
     assert api.create(manifest).ok
     wait_until(lambda: len(api.items("Pod", namespace)) == 5, 30, lambda: "pods missing")  # replicas
-    made = calls(cluster, start)
+    made = calls(cluster, start, namespace)
     assert made.count("get replicasets") == 1
     assert made.count("list agentruntimes") <= 5  # replicas
     assert set(made) <= {"get replicasets", "list agentruntimes"}

@@ -93,6 +93,12 @@ def test_an_unrelated_update_does_not_render_anew(
     namespace = team()
     first = api.create(workload("Deployment", namespace, "weather", labels=ENABLED))
     assert api.create(config(namespace, trace={"sampling": {"rate": 0.75}})).ok
+
+    def in_force() -> bool:
+        probe = api.create(workload("Deployment", namespace, "probe", labels=ENABLED), dry_run=True)
+        return "0.75" in str(template(probe.body)["spec"]["containers"][0]["env"])
+
+    wait_until(in_force, 10, lambda: "the webhook has not seen the layer")
     scaled = api.merge("Deployment", namespace, "weather", {"spec": {"replicas": 2}})
     assert scaled.ok, scaled.message
     assert template(scaled.body) == template(first.body)
@@ -112,7 +118,7 @@ def test_an_unrelated_update_does_not_render_anew(
 
 
 def test_removing_the_label_strips_and_the_agentruntime_vanishing_does_not(
-    install: Callable[..., Installed], api: ApiClient, team: Callable[..., str]
+    install: Callable[..., Installed], api: ApiClient, team: Callable[..., str], cluster: ControlPlane
 ) -> None:
     """Sidecars are stripped when the label goes or says disabled, never because an AgentRuntime vanished."""
     install(mode="both", target="workloads")
@@ -125,6 +131,12 @@ def test_removing_the_label_strips_and_the_agentruntime_vanishing_does_not(
     assert api.create(runtime(namespace, "weather", kind="Deployment", target="weather")).ok
     assert sidecars(api.create(workload("Deployment", namespace, "weather")).body) == list(OURS)
     assert api.delete("AgentRuntime", namespace, "weather").ok
+
+    def forgotten() -> bool:
+        api.create(workload("Deployment", namespace, "weather"), dry_run=True)  # there is one: the answer is a conflict
+        return verdicts(cluster, resource="deployments", namespace=namespace, name="weather")[-1].reason == "NoTrigger"
+
+    wait_until(forgotten, 10, lambda: "the webhook still knows the AgentRuntime")
     scaled = api.merge("Deployment", namespace, "weather", {"spec": {"replicas": 3}})
     assert sidecars(scaled.body) == list(OURS)
 

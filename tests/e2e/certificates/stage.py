@@ -7,9 +7,10 @@ kubelet does, and the test plays the Deployment.
 import base64
 import hashlib
 import ssl
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,15 @@ class Replica:
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
 
     def stop(self) -> None:
-        """SIGTERM, and waits for the end."""
+        """SIGTERM, and waits for the end: as long as a kubelet does, for what is killed loses the pods it is asked about."""
         if self.process is not None:
-            self.process.stop()
+            self.process.stop(_politely)
+
+
+def _politely(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(30)
 
 
 class Stage:
@@ -165,7 +172,8 @@ class Stage:
         account = f"--as=system:serviceaccount:{RELEASE_NAMESPACE}:kagenti-operator"
         wait_until(lambda: self._may("patch", account), 20, lambda: "the role kagenti-operator is not aggregated")
         flags = ("--manage-certificates", "--ca-overlap", str(OVERLAP))
-        operator = Operator(self.before, f"certificates-{self._number()}", lease_seconds=4, extra=flags)
+        # Long, for the load beside it may delay a renewal; whoever led before has given it back.
+        operator = Operator(self.before, f"certificates-{self._number()}", lease_seconds=15, extra=flags)
         try:
             yield operator.start()
         finally:

@@ -38,10 +38,12 @@ def stage(
 def test_a_new_installation_gets_its_certificates(stage: Stage) -> None:
     """Both CAs and both leaves, the caBundle of every entry, and nothing else in the configurations."""
     stage.register()
+    left = 'kagenti_operator_certificate_seconds_left{certificate="ca",of="xds"}'
     with stage.operator() as operator:
         stage.until(lambda: stage.material("xds").leaf, 15, "no certificate for the xDS server")
-        left = operator.metric('kagenti_operator_certificate_seconds_left{certificate="ca",of="xds"}')
-    assert left > 3640 * 86400
+        # Shown once the look that made them has ended; one that failed, of the webhook's too, is repeated after two seconds.
+        stage.until(lambda: operator.metric(left) > 3640 * 86400, 15, "no CA of ten years among the figures")
+        stage.until(lambda: _published(stage), 15, "the caBundle is not the webhook's CA everywhere")
     webhook, xds = stage.material("webhook"), stage.material("xds")
     assert webhook.leaf is not None
     assert HOST in webhook.leaf.names
@@ -119,7 +121,9 @@ def test_leaf_and_ca_rotate_while_pods_are_created(stage: Stage, team: Callable[
     assert time.monotonic() - begun > 2 * OVERLAP, "a new CA has signed before it was known"
     assert steps["CreateSuccessor"] == steps["PromoteSuccessor"] == steps["CreateAuthority"] == 1
     assert steps["IssueLeaf"] >= 3
-    assert all(replica.port in stage.balancer.ready for replica in stage.replicas)
+    ports = {replica.port for replica in stage.replicas}
+    # One look of the balancer that comes too late on a busy machine is none of theirs.
+    stage.until(lambda: ports <= stage.balancer.ready, 15, "a replica is not ready at the end")
 
 
 def test_replicas_are_replaced_while_pods_are_created(stage: Stage, team: Callable[..., str]) -> None:
@@ -143,18 +147,33 @@ def test_secrets_were_touched_by_the_operator_alone_and_by_name(stage: Stage) ->
     assert {request.verb for request in requests(stage.plane.audit_log, user=f"{OURS}kagenti-webhook")} <= READS
 
 
+def _published(stage: Stage) -> bool:
+    """Whether there is a leaf for the webhook, and both configurations trust the CA beside it."""
+    webhook = stage.material("webhook")
+    bundles = [bundle_of(stage.api.request("GET", path).body) for path in (INJECTOR, VALIDATOR)]
+    return webhook.leaf is not None and all(bundle == webhook.anchors for bundle in bundles)
+
+
 def _another_leaf(stage: Stage, old: str, *, after: str) -> str:
     """Waits until every replica shows one leaf, another than ``old``, and no change of CA is under way; returns its fingerprint."""
+    seen = [""]
 
     def shown() -> str:
         found = stage.material("webhook")
         if found.leaf is None or found.signing is None or found.successor is not None:
             return ""
-        served = {found.leaf.fingerprint, *(replica.served() for replica in stage.replicas)}
+        try:
+            served = {found.leaf.fingerprint, *(replica.served() for replica in stage.replicas)}
+        except OSError:  # no answer within its time, on a busy machine
+            return ""
         return served.pop() if len(served) == 1 and found.leaf.issued_by(found.signing) else ""
 
-    stage.until(lambda: shown() not in ("", old), 30, f"{after}: no other leaf")
-    return shown()
+    def another() -> bool:
+        seen.append(shown())
+        return seen[-1] not in ("", old)
+
+    stage.until(another, 30, f"{after}: no other leaf")
+    return seen[-1]
 
 
 def _now() -> datetime.datetime:

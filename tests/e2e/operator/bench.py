@@ -49,14 +49,15 @@ class Bench:
         self.settled(kind, replicas)
 
     def budget(self, name: str, **spec: JSON) -> None:
-        """Creates a PodDisruptionBudget and waits until its controller has counted the pods."""
+        """Creates a PodDisruptionBudget and waits until its controller has counted the pods, all of them healthy."""
         path = f"/apis/policy/v1/namespaces/{self.namespace}/poddisruptionbudgets"
         selector = {"matchLabels": {"app": NAME}}
         body = {"metadata": {"name": name}, "spec": {"selector": selector, **spec}}
         assert self.api.request("POST", path, body).ok
 
         def counted() -> bool:
-            return bool(self.api.request("GET", f"{path}/{name}").body["status"].get("expectedPods"))
+            status = self.api.request("GET", f"{path}/{name}").body["status"]
+            return bool(status.get("expectedPods")) and status["currentHealthy"] == status["expectedPods"]
 
         wait_until(counted, DEADLINE, lambda: f"budget {name} not counted")
 

@@ -157,12 +157,19 @@ def test_a_pod_whose_replacement_would_be_denied_is_left_alone(bench: Bench) -> 
 
 
 def scope(bench: Bench, *conditions: JSON) -> None:
-    """Sets the further matchConditions of both entries, as an administrator's mistake would."""
+    """Sets the further matchConditions of both entries, as an administrator's mistake would, and waits until they hold."""
     configuration = bench.api.request("GET", INJECTOR).body
     for entry in configuration["webhooks"]:
         kept = [found for found in entry["matchConditions"] if found["name"] != "mistake"]
         entry["matchConditions"] = [*kept, *conditions]
     assert bench.api.request("PUT", INJECTOR, configuration).ok
+    probe = standalone(bench.namespace, "probe", label="enabled")
+    scoped_away = bool(conditions)
+    wait_until(
+        lambda: bare(bench.api.create(probe, dry_run=True).body) is scoped_away,
+        DEADLINE,
+        lambda: "the API server goes by the matchConditions of before",
+    )
 
 
 def test_a_replacement_that_comes_up_bare_again_ends_the_attempt(bench: Bench) -> None:
