@@ -49,9 +49,13 @@ class Apply(Protocol):
         """Returns the object afterwards."""
 
 
+_UNSURE: Final[JSON] = {}
+"""In place of an entry: a write of which nobody knows whether it has arrived. It is no entry that anybody would write."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """The entry that an object of that uid has from us; None for none."""
+    """The entry that an object of that uid has from us; None for none, ``_UNSURE`` where a write was not seen to its end."""
 
     uid: str
     entry: JSON
@@ -82,7 +86,7 @@ class Publisher:
         self._now, self._sleep, self._clock = now, sleep, clock
         self._due: dict[Target, float] = {}
         self._passing: dict[Target, float] = {}
-        self._under_way: dict[asyncio.Future[bytes], tuple[Target, str]] = {}
+        self._under_way: set[asyncio.Future[bytes]] = set()
         self._last: dict[Target, float] = {}
         self._written: dict[Target, _Written] = {}
         self._wake = asyncio.Event()
@@ -126,10 +130,8 @@ class Publisher:
         self._leaving = True
         try:
             async with asyncio.timeout(seconds):
-                if under_way := dict(self._under_way):
+                if under_way := tuple(self._under_way):
                     await asyncio.wait(under_way)
-                for target, uid in under_way.values():
-                    self._written[target] = _Written(uid, {})
                 owned = [target for target, written in self._written.items() if written.entry is not None]
                 await asyncio.gather(*(self._remove(target) for target in owned))
         except TimeoutError:
@@ -208,6 +210,7 @@ class Publisher:
         wanted = self._entry(figures, others)
         if wanted != self._known(target, stored, entries):
             body = {"propagation": [wanted]} if wanted is not None else {}
+            self._written[target] = _Written(stored.uid, _UNSURE)  # until it is seen to its end, cancelled or refused
             await self._apply(target, stored.uid, body, manager=self._manager)
         self._written[target] = _Written(stored.uid, wanted)
         return {**status, "propagation": [*others, *([wanted] if wanted is not None else [])]}
@@ -244,12 +247,19 @@ class Publisher:
             await self._apply(target, stored.uid, {"conditions": [made]}, manager=SHARED_MANAGER)
 
     async def _remove(self, target: Target) -> None:
+        """Takes our entry away; tries again until it is, or nobody waits any longer."""
         written = self._written[target]
-        try:
-            async with self._slots:
-                await self._apply(target, written.uid, {}, manager=self._manager)
-        except errors.ClusterError:
-            return
+        while True:
+            try:
+                async with self._slots:
+                    await self._apply(target, written.uid, {}, manager=self._manager)
+                break
+            except (errors.NotFound, errors.Conflict):
+                break  # the object is gone, or another of that name has come: neither has an entry of ours
+            except errors.ClusterError as problem:
+                fields = {"object": str(target), "problem": str(problem)}
+                self._logger.warning("status entry is not taken away yet", extra={"fields": fields})
+                await self._sleep(SETTLE)
         self._written[target] = _Written(written.uid, None)
 
     @property
@@ -261,13 +271,13 @@ class Publisher:
         metadata = {"name": target.name, "uid": uid} | ({"namespace": target.namespace} if target.namespace else {})
         manifest = {"apiVersion": wellknown.API_VERSION, "kind": target.kind, "metadata": metadata, "status": status}
         task = asyncio.ensure_future(self._client.apply(_path(target), manifest, manager=manager, timeout=_BUDGET))
-        self._under_way[task] = target, uid
+        self._under_way.add(task)
         task.add_done_callback(self._arrived)
         await asyncio.shield(task)
         self.writes["applied"] += 1
 
     def _arrived(self, task: asyncio.Future[bytes]) -> None:
-        del self._under_way[task]
+        self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # taken, though whoever waited may have been cancelled
 

@@ -498,6 +498,48 @@ class TestWrites:
             await desk.publisher.withdraw(5.0)
             assert (len(sent), desk.statuses.entry(runtime, "xds-1")) == (2, None)
 
+    async def test_a_write_that_arrives_as_it_is_cancelled_is_taken_away(self) -> None:
+        """Its answer is there, and nobody is left to hear it."""
+        async with running() as bench:
+            desk = Desk(bench)
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            apply, loop = desk.statuses.apply, asyncio.get_running_loop()
+
+            async def answered(*arguments: Any, **keywords: Any) -> bytes:
+                answer = await apply(*arguments, **keywords)
+                loop.call_soon(loop.call_soon, task.cancel)  # after the write has ended, before its writer wakes up
+                return answer
+
+            desk.statuses.apply = answered  # type: ignore[method-assign]  # an API server, and a SIGTERM
+            task = asyncio.create_task(desk.publisher.run())
+            await desk.proxies.acked()
+            await asyncio.gather(task, return_exceptions=True)
+            assert desk.statuses.entry(runtime, "xds-1") is not None
+            desk.statuses.apply = apply  # type: ignore[method-assign]  # as before
+            await desk.publisher.withdraw(5.0)
+            assert desk.statuses.entry(runtime, "xds-1") is None
+
+    @pytest.mark.parametrize("arrives", [True, False])
+    async def test_a_write_without_an_answer_counts_as_ours(self, arrives: bool) -> None:  # a case
+        """The API server may have done it: the entry is taken away, and where that fails once, again."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            apply = desk.statuses.apply
+
+            async def unanswered(*arguments: Any, **keywords: Any) -> bytes:
+                if arrives:
+                    await apply(*arguments, **keywords)
+                raise errors.Unreachable("no answer")
+
+            desk.statuses.apply = unanswered  # type: ignore[method-assign]  # an API server out of breath
+            await desk.proxies.acked()
+            await eventually(lambda: desk.publisher.writes["failed"])
+            desk.statuses.apply = apply  # type: ignore[method-assign]  # it has recovered, but for one more answer
+            desk.statuses.faults = [errors.Unreachable("no answer")]
+            await desk.publisher.withdraw(5.0)
+            assert desk.statuses.entry(runtime, "xds-1") is None
+            assert desk.statuses.faults == []
+
     async def test_ending_does_not_wait_for_ever(self) -> None:
         """An API server that is away leaves entries behind, for the operator to prune."""
         async with _desk() as desk:
