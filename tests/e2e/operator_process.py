@@ -26,11 +26,11 @@ class Operator:
         installation: Installed,
         identity: str = "kagenti-operator-0",
         *,
-        lease_seconds: int = 8,
+        lease_seconds: int = 30,
         extra: tuple[str, ...] = (),
         program: str = "kagenti",
     ) -> None:
-        """``program`` is the module that stands for the command ``kagenti``."""
+        """``program`` is the module that stands for the command ``kagenti``; a Lease as long as an API server may stall here."""
         self.installation, self.identity = installation, identity
         self.status_port = free_port()
         self.log = installation.folder / f"{identity}.log"

@@ -350,7 +350,7 @@ class Skew:
     @contextmanager
     def operated(self) -> Iterator[Operator]:
         """Runs the operator; its Lease is somebody's again afterwards."""
-        operator = Operator(self.installed, lease_seconds=4).start()
+        operator = Operator(self.installed).start()
         try:
             yield operator
         finally:

@@ -107,7 +107,7 @@ def test_the_release_namespace_owns_the_configurations_and_takes_them_along(
 ) -> None:
     """Once the operator runs. Then everything of ours is gone at once, and no pod of anybody waits for it."""
     assert owners(place) == [[], []]
-    operator = Operator(installation, lease_seconds=4)
+    operator = Operator(installation)
     operator.start()
     owned = [[("Namespace", RELEASE_NAMESPACE)]] * 2
     wait_until(lambda: owners(place) == owned, 30, lambda: f"{owners(place)}: {operator.log.read_text()[-1500:]}")

@@ -67,7 +67,7 @@ def replicas(cluster: ControlPlane, install: Callable[..., Installed]) -> Iterat
     made: list[Operator] = []
 
     def make(name: str, **options: int) -> Operator:
-        made.append(Operator(install(), name, **options))
+        made.append(Operator(install(), name, **{"lease_seconds": 8, **options}))
         return made[-1]
 
     yield make
