@@ -59,6 +59,7 @@ class Lease:
         self._namespace = namespace
         self._held: JSON = None
         self._seen: tuple[str, float] = ("", 0.0)
+        self._written = 0.0
         self.holder = ""
         self.last_contact = now()
 
@@ -74,10 +75,10 @@ class Lease:
 
     async def keep(self) -> None:
         """Renews until cancelled; raises Lost when others may lead."""
-        renewed, pause = self._now(), self._seconds / _RENEWALS
+        pause = self._seconds / _RENEWALS
         while True:
-            await self._sleep(pause)
-            left = renewed + self._seconds * _SAFETY - self._now()
+            await self._sleep(min(pause, self._left()))
+            left = self._left()
             if left <= 0:
                 self._held = None
                 raise Lost(f"the Lease could not be renewed for {self._seconds * _SAFETY:g} s")
@@ -88,21 +89,32 @@ class Lease:
                 self._logger.warning("lease not renewed", extra={"fields": {"problem": str(problem)}})
                 pause = self._seconds / _RETRIES
                 continue
-            renewed, pause = asked, self._seconds / _RENEWALS
-            self.last_contact = asked
+            self._written = self.last_contact = asked
+            pause = self._seconds / _RENEWALS
+
+    def _left(self) -> float:
+        """Returns the seconds for which nobody else may begin, less a margin; counted from before our last write was sent."""
+        return max(self._written + self._seconds * _SAFETY - self._now(), 0.0)
 
     async def _renewed(self, held: JSON, timeout: float) -> JSON:
-        """Returns the Lease after a renewal; raises Lost where it is another's, ClusterError where nobody answers."""
+        """Returns the Lease after a renewal; both requests together take twice the time-out at most.
+
+        Raises:
+            Lost: It is another's.
+            ClusterError: It was not renewed now. It may be a version further and still ours: a write of ours whose answer
+                did not come through, at a time that nobody knows, so that it counts for nothing.
+        """
         try:
             return await self._put(held, self._spec(held["spec"]), timeout=timeout)
         except errors.NotFound:
             found = None
-        except errors.Conflict:  # somebody wrote; perhaps it was we, and the answer did not come through
-            found = await self._read()
-        if found is None or (found.get("spec") or {}).get("holderIdentity") != self._identity:
-            self._held = None
-            raise Lost("the Lease was taken away" if found is None else "another replica holds the Lease")
-        return found
+        except errors.Conflict:
+            found = await self._read(timeout)
+            if found is not None and (found.get("spec") or {}).get("holderIdentity") == self._identity:
+                self._held = found
+                raise
+        self._held = None
+        raise Lost("the Lease was taken away" if found is None else "another replica holds the Lease")
 
     async def release(self) -> None:
         """Gives the Lease back, so that others need not wait for its end; a failure only costs them that wait."""
@@ -117,7 +129,8 @@ class Lease:
 
     async def _tried(self) -> bool:
         try:
-            found = await self._read()
+            found = await self._read(self._seconds / 2)
+            self._written = self._now()
             if found is None:
                 self._held = await self._create()
             elif self._free(found):
@@ -142,10 +155,9 @@ class Lease:
             return True
         return self._now() - self._seen[1] >= float(spec.get("leaseDurationSeconds") or self._seconds)
 
-    async def _read(self) -> JSON | None:
+    async def _read(self, timeout: float) -> JSON | None:
         try:
-            path, budget = f"{self._collection}/{NAME}", self._seconds / 2
-            return orjson.loads(await self._client.request("GET", path, timeout=budget))
+            return orjson.loads(await self._client.request("GET", f"{self._collection}/{NAME}", timeout=timeout))
         except errors.NotFound:
             return None
 

@@ -207,6 +207,53 @@ async def test_a_write_of_our_own_that_came_twice_is_no_loss(server: Server, tim
     await asyncio.gather(keeping, return_exceptions=True)
 
 
+class Slow(Server):
+    """An API server whose answers are lost, or late, as a script of (method, what becomes of it) says; then it hangs."""
+
+    def __init__(self, time: "Time", *script: tuple[str, str]) -> None:
+        super().__init__()
+        self.time, self.script, self.written_at = time, list(script), 0.0
+
+    async def request(
+        self, method: str, path: str, *, body: bytes | None = None, timeout: float = 10.0, **_: Any
+    ) -> bytes:
+        expected, fate = self.script.pop(0) if self.script else (method, "hangs")
+        assert method == expected
+        if fate == "hangs":
+            self.time.now += timeout
+            raise errors.Unreachable("no answer")
+        began, self.time.now = self.time.now, self.time.now + (timeout * 0.9 if fate == "late" else 0.0)
+        answer = await super().request(method, path, body=body)
+        if method != "GET":
+            self.written_at = began  # it may have been done as soon as it was sent
+        if fate == "lost":
+            self.time.now += timeout
+            raise errors.Unreachable("no answer")
+        return answer
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        (("GET", "answers"), ("POST", "late")),
+        (("GET", "answers"), ("POST", "answers"), ("PUT", "hangs"), ("PUT", "hangs")),
+        (("GET", "answers"), ("POST", "answers"), ("PUT", "lost"), ("PUT", "answers"), ("GET", "answers")),
+        (("GET", "answers"), ("POST", "answers"), ("PUT", "lost"), ("PUT", "answers"), ("GET", "late")),
+        (("GET", "answers"), ("POST", "answers"), ("PUT", "lost"), ("PUT", "answers"), ("GET", "hangs")),
+    ],
+    ids=["taken slowly", "an outage", "a write whose answer was lost", "read late", "and then an outage"],
+)
+async def test_nobody_else_may_begin_while_it_leads(script: tuple[tuple[str, str], ...], time: Time) -> None:
+    """Counted from the write that the others saw last, whenever we learned of it."""
+    server = Slow(time, *script)
+    lease = candidate(server, time)
+    await lease.acquire()
+    with pytest.raises(Lost):
+        await lease.keep()
+    assert server.script == []
+    assert time.now <= server.written_at + SECONDS
+
+
 async def test_of_two_that_are_equally_fast_one_leads(server: Server, time: Time) -> None:
     """The API server takes one of two writes over the same version."""
     found = [candidate(server, time, name) for name in "ab"]
