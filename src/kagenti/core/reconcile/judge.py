@@ -6,7 +6,7 @@ differ, with what its receipt says they were built from (spec 06: receipts recom
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 from kagenti.core import inject
@@ -18,7 +18,7 @@ from kagenti.core.layers import Sources
 from kagenti.core.reconcile.recorded import Case, certificates_alone, is_ours, tampered, telling
 from kagenti.core.reconcile.staleness import certificates, differing
 from kagenti.core.settings.model import ResolvedSettings
-from kagenti.core.trigger import CALLED, Coverage, Decision, OwnerProof, Trigger, reasons
+from kagenti.core.trigger import Coverage, Decision, OwnerProof, Trigger, reasons
 from kagenti.core.workload import Subject
 from kagenti_api.v1alpha1 import wellknown
 
@@ -69,6 +69,9 @@ def judge(
 ) -> Judged:
     """Returns what one running pod is.
 
+    While the emergency door is open it is what it would be with the door closed, so that what came through is counted (spec
+    03). A bare one stays all the same: its replacement would come through the same door.
+
     Args:
         subject: The pod as the API server has it, under the top of its owner chain.
         sources: The layers in force.
@@ -79,6 +82,33 @@ def judge(
         proof: What was found of the owner where an exemption hangs on it.
         sound: Whether this very pod has been found to be as its receipt says; that is not asked again.
     """
+    found = _covered(
+        subject,
+        sources=sources,
+        context=context,
+        namespace_labels=namespace_labels,
+        coverage=coverage.closed or coverage,
+        now=now,
+        proof=proof,
+        sound=sound,
+    )
+    if coverage.closed is None or found.state not in ("bare", "left"):
+        return found
+    withheld = coverage.why if found.state == "bare" else ""
+    return replace(found, reason=coverage.excluded, message=coverage.why, withheld=withheld, called=False)
+
+
+def _covered(
+    subject: Subject,
+    *,
+    sources: Sources,
+    context: Context,
+    namespace_labels: Mapping[str, str],
+    coverage: Coverage,
+    now: datetime.datetime,
+    proof: OwnerProof | None,
+    sound: bool,
+) -> Judged:
     recorded = receipts.read(subject)
     decision, resolved = decide(
         subject,
@@ -97,11 +127,6 @@ def judge(
     made = complete(
         decision, resolved, subject, sources=sources, context=context, namespace_labels=namespace_labels, now=now
     )
-    if recorded is None and decision.reason == reasons.BREAK_GLASS:
-        called, _ = decide(
-            subject, sources=sources, context=context, namespace_labels=namespace_labels, coverage=CALLED, proof=proof
-        )
-        return _behind_break_glass(made, called)
     if recorded is None:
         return _without_receipt(made)
     if not recorded:
@@ -123,16 +148,6 @@ def _without_receipt(made: Evaluation) -> Judged:
             return _judged(made, "foreign")
         return _judged(made, "bare", withheld=f"its replacement would be denied: {decision.reason}: {decision.message}")
     return _judged(made, "optedOut" if decision.reason == reasons.OPT_OUT else "left")
-
-
-def _behind_break_glass(made: Evaluation, called: Decision) -> Judged:
-    """Returns what a pod is that came while the emergency door was open: bare where a webhook that is called injects it.
-
-    Its replacement would come through the same door, so that nobody evicts it (spec 03).
-    """
-    if not called.injects:
-        return _judged(made, "left")
-    return _judged(made, "bare", withheld=made.decision.message)
 
 
 def _outdated(

@@ -35,12 +35,16 @@ def entry_of(mode: Mode, label: str | None) -> Entry | None:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Whether a namespace is enrolled, what would enrol it, and why (code, sentence) where no entry covers it at all."""
+    """Whether a namespace is enrolled, what would enrol it, and why (code, sentence) where no entry covers it at all.
+
+    ``closed`` is how it is covered once the emergency door is closed again; None where it is not open.
+    """
 
     enrolled: bool
     excluded: str = ""
     why: str = ""
     enrol: str = ""
+    closed: "Coverage | None" = None
 
 
 CALLED: Final = Coverage(enrolled=True)
@@ -59,10 +63,11 @@ def coverage_of(namespace: str, *, labels: Mapping[str, str], selector: str, rel
     if namespace in wellknown.SYSTEM_NAMESPACES or (release_namespace and namespace == release_namespace):
         why = f"namespace {namespace} is never covered by the webhook; run agents elsewhere"
         return Coverage(enrolled=False, excluded=reasons.SYSTEM_NAMESPACE, why=why)
+    covered = Coverage(enrolled=matches(selector, labels), enrol=_enrolment(namespace, selector))
     if wellknown.BREAK_GLASS_LABEL in labels:
         why = f"namespace {namespace} carries {wellknown.BREAK_GLASS_LABEL}; remove it when the emergency is over"
-        return Coverage(enrolled=False, excluded=reasons.BREAK_GLASS, why=why)
-    return Coverage(enrolled=matches(selector, labels), enrol=_enrolment(namespace, selector))
+        return Coverage(enrolled=False, excluded=reasons.BREAK_GLASS, why=why, closed=covered)
+    return covered
 
 
 def _enrolment(namespace: str, selector: str) -> str:

@@ -247,20 +247,34 @@ def test_a_pod_of_a_namespace_that_is_not_enrolled_is_left_alone_uncalled() -> N
     assert (found.state, found.called, found.reason) == ("left", False, "NotEnrolled")
 
 
-@pytest.mark.parametrize(
-    ("what", "raw", "state"),
-    [
-        ("label", with_label("enabled"), "bare"),
-        ("AgentRuntime", cluster.pod(), "bare"),
-        ("opted out", with_label("disabled"), "left"),
-        ("would be denied", with_label("yes"), "left"),
-    ],
-)
-def test_a_pod_that_came_through_the_emergency_door_is_bare_and_stays(what: str, raw: JSON, state: str) -> None:
-    """Where a webhook that is called injects it; its replacement would come through the same door."""
-    found = judged(World(labels={**cluster.ENROLLED, "kagenti.io/break-glass": "INC-1"}), raw)
-    assert (found.state, found.called, found.reason) == (state, False, "BreakGlass"), what
+OPEN = {**cluster.ENROLLED, "kagenti.io/break-glass": "INC-1"}
+
+
+@pytest.mark.parametrize(("what", "raw", "state", "reason", "_"), WITHOUT, ids=[what for what, *_ in WITHOUT])
+def test_a_pod_that_came_through_the_emergency_door_is_what_it_is_without(
+    what: str, raw: JSON, state: str, reason: str, _: bool
+) -> None:
+    """Also where it would be denied: a layer that denies every pod is why the door was opened. A bare one stays."""
+    found = judged(World(labels=OPEN), raw)
+    left_open = state in ("bare", "left")
+    assert (found.state, found.reason) == (state, "BreakGlass" if left_open else reason), what
     assert ("remove it when the emergency is over" in found.withheld) == (state == "bare")
+
+
+def test_an_injected_pod_is_what_it_is_while_the_emergency_door_is_open() -> None:
+    """Current, or stale by its settings: the door is for the next pods."""
+    world = World()
+    raw = world.injected()
+    world.labels = OPEN
+    assert judged(world, raw).state == "current"
+    world.namespace = cluster.stored("team1", **REALM)
+    assert judged(world, raw).fields == ("identity.clientRegistration.keycloak.realm", "identity.spiffe.jwtAudience")
+
+
+def test_behind_the_emergency_door_of_a_namespace_that_is_not_enrolled_nothing_is_missing() -> None:
+    """A webhook that is called would not have been called for an AgentRuntime there."""
+    found = judged(World(labels={"kagenti.io/break-glass": "INC-1"}), cluster.pod())
+    assert (found.state, found.reason, found.withheld) == ("left", "BreakGlass", "")
 
 
 def test_pods_behind_the_emergency_door_are_counted_bare() -> None:
