@@ -1,4 +1,4 @@
-"""What is read back from a webhook configuration is what the chart was given, for every mode, target and selector."""
+"""What is read back from a webhook configuration is what the chart was given: every mode and target, and selectors of all forms."""
 
 import itertools
 
@@ -13,7 +13,8 @@ SELECTORS = {
     "expressions": (
         "--set-json",
         'webhook.namespaceSelector={"matchLabels":{"a":"1"},"matchExpressions":[{"key":"b","operator":"In","values":["x","y"]},'
-        '{"key":"c","operator":"DoesNotExist"},{"key":"d","operator":"Exists"}]}',
+        '{"key":"c","operator":"DoesNotExist"},{"key":"d","operator":"Exists"},{"key":"kubernetes.io/metadata.name","operator":"NotIn",'
+        '"values":["kube-system","kube-public","kube-node-lease","cert-manager"]}]}',
     ),
 }
 

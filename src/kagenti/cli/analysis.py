@@ -73,9 +73,9 @@ def _of_cluster(kubeconfig: str, namespace: str, setup: Setup) -> _Seen:
         about = await cluster.as_installed(client, setup)
         base = "/apis/admissionregistration.k8s.io/v1"
         registered = {}
-        for kind, path in _CONFIGURATIONS.items():
-            with contextlib.suppress(errors.Forbidden):  # a tenant's analysis is of the tenant's workloads
-                registered[kind] = await cluster.read(client, f"{base}/{path}")
+        with contextlib.suppress(errors.Forbidden):  # a tenant, who may read one of them, cannot mend them
+            both = {kind: await cluster.read(client, f"{base}/{path}") for kind, path in _CONFIGURATIONS.items()}
+            registered = both
         return _Seen(known.holding, known.subjects(), about, list(_of_installation(registered)))
 
     return cluster.session(kubeconfig, work)

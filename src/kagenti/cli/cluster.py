@@ -90,14 +90,15 @@ async def as_installed(client: KubeClient, setup: Setup) -> Setup:
     if not setup.assumed:
         return setup
     try:
-        injector = await read(client, _INJECTOR)
-        why = f"the cluster has no MutatingWebhookConfiguration {installed.INJECTOR}, so that nothing is injected there now"
+        found = completed(setup, await read(client, _INJECTOR))
+        why = f"no entry of ours stands in a MutatingWebhookConfiguration {installed.INJECTOR}: nothing is injected there now"
     except errors.Forbidden as problem:
-        injector, why = None, str(problem)
-    if injector is not None:
-        return completed(setup, injector)
-    sys.stderr.write(f"kagenti: {assumption(setup, why)}\n")
-    return dataclasses.replace(setup, assumed=frozenset())
+        found, why = None, str(problem)
+    if found is not None:
+        return found
+    if not setup.told:
+        sys.stderr.write(f"kagenti: {assumption(setup, why)}\n")
+    return dataclasses.replace(setup, told=True)  # still assumed: whoever watches sees it once it is there
 
 
 async def holding(client: KubeClient, namespaces: Iterable[str] | None) -> Holding:

@@ -17,7 +17,7 @@ class Setup:
     """The installation that is asked about.
 
     ``enrolled`` counts for namespaces of which nothing is known. ``assumed`` are the options that nobody gave: their
-    values are the chart's defaults until a cluster says what is installed there.
+    values are the chart's defaults until a cluster says what is installed there. ``told`` is set once people have been told so.
     """
 
     mode: trigger.Mode
@@ -25,6 +25,7 @@ class Setup:
     enrolled: bool
     installation: Installation
     assumed: frozenset[str] = frozenset()
+    told: bool = False
 
 
 def asked(
@@ -51,14 +52,17 @@ def asked(
     )
 
 
-def completed(setup: Setup, injector: JSON) -> Setup:
-    """Returns the setup with what was assumed taken from a MutatingWebhookConfiguration."""
+def completed(setup: Setup, injector: JSON) -> Setup | None:
+    """Returns the setup with what was assumed taken from a MutatingWebhookConfiguration; None where it is none of ours."""
+    stands = installed.mode(injector)
+    if stands is None:
+        return None
     mode, target, selector, release = (option in setup.assumed for option in _OPTIONS)
     found = setup.installation
     covers = installed.namespace_selector(injector) if selector else None
     place = installed.release_namespace(injector) if release else ""
     return Setup(
-        mode=installed.mode(injector) if mode else setup.mode,
+        mode=stands if mode else setup.mode,
         target=installed.target(injector) if target else setup.target,
         enrolled=setup.enrolled,
         installation=installation(

@@ -80,7 +80,7 @@ def watch(asked: Asked, setup: Setup) -> int:
         while True:
             began = time.monotonic()
             try:
-                found, setup = _look(asked, setup)  # what is installed is read once; a switch of mode is rare
+                found, setup = _look(asked, setup)  # what is installed is read until it is there
                 text, told = _printed(found, asked), ""
             except (errors.Unreachable, errors.TooManyRequests) as problem:
                 if not last:

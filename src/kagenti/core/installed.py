@@ -12,16 +12,16 @@ Target = Literal["pods", "workloads"]
 INJECTOR: Final = "kagenti-injector"
 """Name of the MutatingWebhookConfiguration."""
 
+_LABEL: Final = "inject-label"
 _CR: Final = "inject-cr"
 _OF_NAME: Final = "kubernetes.io/metadata.name"
 
 
-def mode(injector: JSON) -> Mode:
-    """Returns the trigger mode that the entries stand for; ``both`` where there is no configuration."""
+def mode(injector: JSON) -> Mode | None:
+    """Returns the trigger mode that the entries stand for; None without an entry of ours, which somebody else's is."""
     names = {_short(entry) for entry in _entries(injector)}
-    if names == {"inject-label"}:
-        return "label"
-    return "cr" if names == {_CR} else "both"
+    label, cr = _LABEL in names, _CR in names
+    return "both" if label and cr else "label" if label else "cr" if cr else None
 
 
 def target(injector: JSON) -> Target:
@@ -45,7 +45,11 @@ def namespace_selector(injector: JSON) -> str | None:
     if found is None:
         return None
     labels = [f"{key}={value}" for key, value in (found.get("matchLabels") or {}).items()]
-    return ",".join([*labels, *map(_written, filter(_asked_for, found.get("matchExpressions") or ()))])
+    expressions = list(found.get("matchExpressions") or ())
+    for added in _ADDED:  # the chart writes its own first; one of the values may look like it
+        if expressions and added(expressions[0]):
+            del expressions[0]
+    return ",".join([*labels, *map(_written, expressions)])
 
 
 def _entries(injector: JSON) -> Iterator[Mapping[str, JSON]]:
@@ -60,12 +64,16 @@ def _resources(rule: Mapping[str, JSON]) -> list[str]:
     return rule.get("resources") or []
 
 
-def _asked_for(expression: Mapping[str, JSON]) -> bool:
-    """Whether an expression is of the values, and not one that the chart adds."""
-    if expression.get("key") == wellknown.BREAK_GLASS_LABEL:
-        return False
-    excluded = set(expression.get("values") or ())
-    return not (expression.get("key") == _OF_NAME and excluded.issuperset(wellknown.SYSTEM_NAMESPACES))
+def _leaves_out_system(expression: Mapping[str, JSON]) -> bool:
+    named = (expression.get("key"), expression.get("operator")) == (_OF_NAME, "NotIn")
+    return named and set(expression.get("values") or ()).issuperset(wellknown.SYSTEM_NAMESPACES)
+
+
+def _leaves_out_open_doors(expression: Mapping[str, JSON]) -> bool:
+    return (expression.get("key"), expression.get("operator")) == (wellknown.BREAK_GLASS_LABEL, "DoesNotExist")
+
+
+_ADDED: Final = (_leaves_out_system, _leaves_out_open_doors)
 
 
 def _written(expression: Mapping[str, JSON]) -> str:

@@ -192,14 +192,18 @@ class Publisher:
         return True
 
     def _failed(self, target: Target, error: errors.ClusterError) -> None:
-        """Has a write tried again; said once until one succeeds, for an outage concerns all objects."""
+        """Has a write tried again."""
         self.writes["failed"] += 1
         self._passing.pop(target, None)  # what comes meanwhile must not have it tried earlier
         pause = (error.retry_after if isinstance(error, errors.TooManyRequests) else None) or _AGAIN
         self._due[target] = self._now() + pause
+        self._say(target, error)
+
+    def _say(self, target: Target, problem: errors.ClusterError) -> None:
+        """Says what a write failed by, once until one succeeds: an outage concerns all objects."""
         if not self._failing:
             self._failing = True
-            fields = {"object": str(target), "problem": str(error)}
+            fields = {"object": str(target), "problem": str(problem)}
             self._logger.warning("status cannot be written", extra={"fields": fields})
 
     async def _write_entry(self, target: Target, stored: StoredObject, figures: Figures) -> JSON:
@@ -247,19 +251,22 @@ class Publisher:
             await self._apply(target, stored.uid, {"conditions": [made]}, manager=SHARED_MANAGER)
 
     async def _remove(self, target: Target) -> None:
-        """Takes our entry away; tries again until it is, or nobody waits any longer."""
-        written = self._written[target]
+        """Takes our entry away; tries again, ever more slowly, until it is or nobody waits any longer."""
+        written, pause = self._written[target], SETTLE
         while True:
             try:
                 async with self._slots:
                     await self._apply(target, written.uid, {}, manager=self._manager)
                 break
-            except (errors.NotFound, errors.Conflict):
-                break  # the object is gone, or another of that name has come: neither has an entry of ours
+            except errors.NotFound:
+                break  # the entry went with its object
             except errors.ClusterError as problem:
-                fields = {"object": str(target), "problem": str(problem)}
-                self._logger.warning("status entry is not taken away yet", extra={"fields": fields})
-                await self._sleep(SETTLE)
+                self._say(target, problem)
+                if isinstance(problem, errors.Forbidden):
+                    return
+                asked = problem.retry_after if isinstance(problem, errors.TooManyRequests) else None
+                await self._sleep(max(pause, asked or 0.0))
+                pause *= 2
         self._written[target] = _Written(written.uid, None)
 
     @property

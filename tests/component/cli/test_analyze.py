@@ -36,10 +36,12 @@ def test_a_ca_bundle_near_its_end_is_found_where_it_may_be_read(refused: bool, k
     everywhere(api)
     now = datetime.datetime.now(datetime.UTC)
     authority = new_authority("kagenti", life=datetime.timedelta(days=9), now=now).certificate
-    path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/kagenti-injector"
+    base = "/apis/admissionregistration.k8s.io/v1"
+    path = f"{base}/mutatingwebhookconfigurations/kagenti-injector"
     entry = {"clientConfig": {"caBundle": base64.b64encode(authority).decode()}}
     api.objects[path] = {"metadata": {"name": "kagenti-injector"}, "webhooks": [entry]}
-    api.refused = {path: 403} if refused else {}
+    # kagenti-view gives a tenant the one that says what is installed, and not the other.
+    api.refused = {f"{base}/validatingwebhookconfigurations/kagenti-validator": 403} if refused else {}
     rows = orjson.loads(kagenti("analyze", "-o", "json", "--kubeconfig", api.kubeconfig).out)
     expected = [("MutatingWebhookConfiguration kagenti-injector", "CertificateNearExpiry")]
     assert [(row["object"], row["reason"]) for row in rows] == expected * (not refused)

@@ -18,7 +18,7 @@ COVERED = {"matchLabels": {"team": "a"}, "matchExpressions": ADDED}
 
 
 @pytest.fixture
-def reason(kagenti: Run, api: Server) -> Callable[..., str]:
+def reason(kagenti: Run, api: Server) -> Callable[..., tuple[str, str]]:
     """Why a labelled Deployment of team1 is (not) injected there, and what was said beside."""
     template = {"metadata": {"labels": {"kagenti.io/inject": "enabled"}}, "spec": {"containers": []}}
     workload = {"metadata": {"name": "weather", "namespace": "team1"}, "spec": {"template": template}}
@@ -65,4 +65,4 @@ def test_what_may_not_be_read_is_assumed_aloud(reason: Callable[..., tuple[str, 
 
 def test_where_nothing_is_installed_that_is_said(reason: Callable[..., tuple[str, str]]) -> None:
     """The answer is about an installation that does not stand yet."""
-    assert "so that nothing is injected there now" in reason()[1]
+    assert "nothing is injected there now" in reason()[1]

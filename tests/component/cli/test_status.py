@@ -12,6 +12,7 @@ from kagenti.cli import patience
 from tests.component.cli.api_server import OURS, Server, runtime
 from tests.component.cli.test_difference import everywhere, pod_of, serve, template
 from tests.unit.cli.conftest import Done
+from tests.unit.core.test_installed import configuration
 
 JSON = Any  # an object, or the answer
 Run = Callable[..., Done]
@@ -122,6 +123,27 @@ def test_watching_prints_again_only_what_has_changed(
     assert second == "no workload here is injected or asks for it\n"
 
 
+def test_watching_sees_what_is_installed_meanwhile(kagenti: Run, api: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says once that nothing was."""
+    team(api, deployments=(template("weather", **{"kagenti.io/inject": "enabled"}),))
+    looks = iter(["same", "installed", "end"])
+
+    def wait(_: float) -> None:
+        match next(looks):
+            case "installed":
+                path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/kagenti-injector"
+                api.objects[path] = configuration("inject-cr")
+            case "end":
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("kagenti.cli.standing.time.sleep", wait)
+    done = kagenti("status", "-n", "team1", "--watch", "--kubeconfig", api.kubeconfig)
+    first, second = done.out.split("\n\n")
+    assert "Label" in first
+    assert second == "no workload here is injected or asks for it\n", "the label triggers nothing in mode cr"
+    assert done.err.count("nothing is injected there now") == 1
+
+
 @pytest.mark.parametrize(("words", "target"), [((), 1), (("--target", "workloads"), 1)], ids=["pods", "workloads"])
 def test_a_bare_pod_is_bare_with_every_target(words: tuple[str, ...], target: int, status: Run, api: Server) -> None:
     """With target workloads the webhook is called for the Deployment above the pod, not for the pod."""
@@ -152,7 +174,10 @@ def test_a_labelled_workload_behind_the_emergency_door_is_told(status: Run, api:
 def test_pods_behind_the_emergency_door_are_told_as_bare(status: Run, api: Server) -> None:
     """With what ends it."""
     team(api, runtime("team1", "weather"), deployments=(template("weather"),), pods=(pod_of("weather"),))
-    api.objects["/api/v1/namespaces"]["items"][0]["metadata"]["labels"] = {"kagenti.io/break-glass": "yes"}
+    api.objects["/api/v1/namespaces"]["items"][0]["metadata"]["labels"] = {
+        "kagenti.io/enrolled": "true",
+        "kagenti.io/break-glass": "yes",
+    }
     [row] = orjson.loads(status("-o", "json").out)
     assert row["pods"] == {"total": 1, "bare": 1}
     assert row["notes"][1].startswith("1 pod is bare: namespace team1 carries kagenti.io/break-glass; remove it")

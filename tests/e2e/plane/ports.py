@@ -8,9 +8,10 @@ from typing import Final
 
 _FIRST, _LAST = 20_000, 32_767
 """Below what Linux gives whoever asks for any port (``ip_local_port_range``, from 32768 on): nobody is given ours meanwhile."""
-_PROCESSES: Final = 16  # beside each other, told apart by their pids
+_PROCESSES: Final = 16  # beside each other: workers of pytest-xdist by their number, others by their pid
+_number = int(os.environ.get("PYTEST_XDIST_WORKER", f"gw{os.getpid()}").removeprefix("gw")) % _PROCESSES
 
-_ours = range(_FIRST + os.getpid() % _PROCESSES, _LAST + 1, _PROCESSES)
+_ours = range(_FIRST + _number, _LAST + 1, _PROCESSES)
 # None twice in a process, and seldom one of an earlier run: kubectl keeps for hours what a server of that address served.
 _numbers = itertools.cycle(random.sample(_ours, len(_ours)))
 

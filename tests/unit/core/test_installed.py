@@ -8,6 +8,7 @@ from kagenti.core import installed
 
 JSON = Any  # a raw configuration
 
+SYSTEM_AND_ANOTHER = ["kube-system", "kube-public", "kube-node-lease", "cert-manager"]
 ADDED = [
     {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "kube-public", "kube-node-lease", "k"]},
     {"key": "kagenti.io/break-glass", "operator": "DoesNotExist"},
@@ -35,11 +36,13 @@ def configuration(*names: str, resource: str = "pods", selector: JSON = None) ->
         (("inject-label",), "pods", ("label", "pods")),
         (("inject-cr",), "deployments", ("cr", "workloads")),
         (("inject-label", "inject-cr"), "pods", ("both", "pods")),
-        ((), "pods", ("both", "pods")),
+        (("inject-label", "somebody"), "pods", ("label", "pods")),
+        (("somebody",), "pods", (None, "pods")),
+        ((), "pods", (None, "pods")),
     ],
 )
-def test_mode_and_target(names: tuple[str, ...], resource: str, expected: tuple[str, str]) -> None:
-    """Of the configuration that stands, whatever the values were; the chart's defaults where there is no entry."""
+def test_mode_and_target(names: tuple[str, ...], resource: str, expected: tuple[str | None, str]) -> None:
+    """Of the configuration that stands, whatever the values were; no mode where it has no entry of ours."""
     found = configuration(*names, resource=resource)
     assert (installed.mode(found), installed.target(found)) == expected
 
@@ -58,15 +61,15 @@ def test_mode_and_target(names: tuple[str, ...], resource: str, expected: tuple[
                 "matchLabels": {"a": "1", "b": "2"},
                 "matchExpressions": [
                     *ADDED,
-                    {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["sandbox"]},
+                    {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": SYSTEM_AND_ANOTHER},
                     {"key": "c", "operator": "Exists"},
                     {"key": "d", "operator": "DoesNotExist"},
                 ],
             },
-            "a=1,b=2,kubernetes.io/metadata.name notin (sandbox),c,!d",
+            "a=1,b=2,kubernetes.io/metadata.name notin (kube-system,kube-public,kube-node-lease,cert-manager),c,!d",
         ),
     ],
-    ids=["the default", "every namespace", "a set", "all operators, and a name that is not the chart's"],
+    ids=["the default", "every namespace", "a set", "all operators, and one that looks like the chart's"],
 )
 def test_the_selector_is_what_the_values_say(selector: JSON, expected: str) -> None:
     """Without the namespaces that the chart leaves out of every entry."""

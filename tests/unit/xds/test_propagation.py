@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,17 @@ JSON = Any  # statuses
 
 TARGET_REF = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "weather"}
 REFUSED = (TypeState(ROUTE, "v", subscribed=True, rejected=(Rejection("inbound", "v", "unknown cluster 'x'"),)),)
+
+
+class Said(logging.Handler):
+    """What was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
 class Proxies:
@@ -539,6 +551,33 @@ class TestWrites:
             await desk.publisher.withdraw(5.0)
             assert desk.statuses.entry(runtime, "xds-1") is None
             assert desk.statuses.faults == []
+
+    @pytest.mark.parametrize(
+        ("fault", "times", "left"),
+        [
+            (errors.Conflict("written meanwhile"), 3, False),
+            (errors.TooManyRequests("slower", retry_after=1), 2, False),
+            (errors.NotFound("gone"), 1, True),
+            (errors.Forbidden("no"), 1, True),
+        ],
+        ids=["contention", "asked to come later", "the object is gone", "a right that was taken away"],
+    )
+    async def test_what_a_removal_fails_by_is_said_once(self, fault: Exception, times: int, left: bool) -> None:
+        """And tried again where that can help."""
+        async with _desk() as desk:
+            runtime = desk.statuses.create("AgentRuntime", "weather", namespace="team1", targetRef=TARGET_REF)
+            await desk.proxies.acked()
+            await desk.quiet()
+            written, began = len(desk.statuses.applied), desk.time
+            desk.statuses.faults = [fault] * times
+            desk.bench.logger.addHandler(said := Said())
+            await desk.publisher.withdraw(5.0)
+            assert desk.statuses.faults == []
+            assert (desk.statuses.entry(runtime, "xds-1") is not None) is left
+            assert len(desk.statuses.applied) - written == (0 if left else 1)
+            assert len(said.lines) == (0 if isinstance(fault, errors.NotFound) else 1)
+            if isinstance(fault, errors.TooManyRequests):
+                assert desk.time - began >= times
 
     async def test_ending_does_not_wait_for_ever(self) -> None:
         """An API server that is away leaves entries behind, for the operator to prune."""

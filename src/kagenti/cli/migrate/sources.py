@@ -14,7 +14,7 @@ from kagenti.cli.manifests import Document
 from kagenti.cli.migrate import Scope
 from kagenti.cli.migrate.reader import WORKLOADS, Reader
 from kagenti.cli.named import Named
-from kagenti.core import workload
+from kagenti.core import installed, workload
 from kagenti.core.admission.shape import fault_of_metadata
 from kagenti.core.migration import crs, eras, shapes
 from kagenti.core.migration.report import Report
@@ -25,7 +25,6 @@ from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a raw object
 
-INJECTOR: Final = "kagenti-injector"
 _HOOKS: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 
 
@@ -47,12 +46,9 @@ class Gathered:
     @property
     def mode(self) -> Mode | None:
         """The trigger mode that is installed, as its webhook configuration shows; None without one."""
-        for found in self.hooks:
-            if found["metadata"].get("name") == INJECTOR:
-                entries = {hook["name"].partition(".")[0] for hook in found.get("webhooks") or ()}
-                by_label, by_cr = "inject-label" in entries, "inject-cr" in entries
-                return "both" if by_label and by_cr else "label" if by_label else "cr" if by_cr else None
-        return None
+        return next(
+            (installed.mode(found) for found in self.hooks if found["metadata"].get("name") == installed.INJECTOR), None
+        )
 
     @property
     def old_hooks(self) -> list[JSON]:
