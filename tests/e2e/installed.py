@@ -136,11 +136,11 @@ class Webhook:
         status, body = self._get(path)
         return body if status == 200 else None
 
-    def decisions(self) -> float:
-        """Returns how many mutating reviews it has answered."""
+    def decisions(self, entries: str = "pods|workloads") -> float:
+        """Returns how many reviews of these entries it has answered; by default the mutating ones."""
         lines = (self.get("/metrics") or "").splitlines()
         counted = [
-            line for line in lines if re.match(r'kagenti_webhook_decisions_total\{.*entry="(pods|workloads)"', line)
+            line for line in lines if re.match(rf'kagenti_webhook_decisions_total\{{.*entry="({entries})"', line)
         ]
         return sum(float(line.rpartition(" ")[2]) for line in counted)
 
@@ -266,6 +266,7 @@ class Installed:
         self.webhook.wait_ready()
         _make_namespace(self._api, PROBE_NAMESPACE, {"kagenti.io/enrolled": "true"})
         wait_until(self._called, 30, lambda: "the API server does not call the webhook")
+        wait_until(self._validates, 30, lambda: "the API server does not have the webhook validate")
 
     def _register(self, configuration: JSON) -> None:
         """Creates a configuration, or puts it in the place of another: no pod is made between the two."""
@@ -294,6 +295,12 @@ class Installed:
         self._api.create(PROBE_DEPLOYMENT if self.options.target == "workloads" else PROBE_POD, dry_run=True)
         return self.webhook.decisions() > before
 
+    def _validates(self) -> bool:
+        """Whether a dry run is validated by this very process: the API server learns of either configuration by itself."""
+        before = self.webhook.decisions("validate")
+        self._api.create(PROBE_CONFIG, dry_run=True)
+        return self.webhook.decisions("validate") > before
+
     def withdraw(self) -> None:
         """Removes the webhook configurations; the process runs on."""
         self._api.delete("MutatingWebhookConfiguration", "", "kagenti-injector")
@@ -318,6 +325,12 @@ _accounts: WeakKeyDictionary[ControlPlane, list[JSON]] = WeakKeyDictionary()
 PROBE_NAMESPACE = "kagenti-probe"
 _TEMPLATE = {"spec": {"containers": [{"name": "probe", "image": "probe"}]}}
 _ODD = {"kagenti.io/inject": "probe"}
+PROBE_CONFIG = {
+    "apiVersion": "kagenti.io/v1alpha1",
+    "kind": "AgentRuntimeConfig",
+    "metadata": {"name": "default", "namespace": PROBE_NAMESPACE},
+    "spec": {},
+}
 PROBE_POD = {
     "apiVersion": "v1",
     "kind": "Pod",
