@@ -10,7 +10,7 @@ import pytest
 from kagenti import errors
 from kagenti.core.store import Store
 from kagenti.core.workload import OwnerReference, WorkloadRef
-from kagenti.kube import KINDS, KubeClient, OwnerReader, Reflector, StoredObject, StrictReader
+from kagenti.kube import KINDS, KubeClient, OwnerReader, Reflector, StoredObject, StrictReader, status_manifest
 from kagenti.kube.connection import connect
 from tests.e2e.kinds import serve_kinds
 from tests.e2e.plane.control_plane import ControlPlane
@@ -125,3 +125,28 @@ async def test_a_missing_kind_is_named(cluster: ControlPlane) -> None:
     async with KubeClient(connect(str(cluster.kubeconfig))) as client:
         with pytest.raises(errors.NotFound, match="404"):
             await client.get("/apis/kagenti.io/v1alpha1/nothing")
+
+
+async def test_what_a_manager_has_in_a_status_is_taken_back_though_nobody_else_has_anything_there(
+    cluster: ControlPlane,
+) -> None:
+    """By leaving the status out; ``{}`` in its place is refused, and everything stays."""
+    name = "alone"
+    path = f"/apis/kagenti.io/v1alpha1/namespaces/default/agentruntimes/{name}"
+    entry = {"replica": "a", "acked": 1, "rejected": 0, "pending": 0, "disconnected": 0, "revision": "r"}
+    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=_runtime(name))
+    async with KubeClient(connect(str(cluster.kubeconfig))) as client:
+        uid = orjson.loads(await client.get(path))["metadata"]["uid"]
+
+        async def applied(status: object) -> bytes:
+            manifest = status_manifest("AgentRuntime", "default", name, uid, status)
+            return await client.apply(f"{path}/status", manifest, manager="kagenti-xds-a")
+
+        assert orjson.loads(await applied({"propagation": [entry]}))["status"] == {"propagation": [entry]}
+        refused = {**status_manifest("AgentRuntime", "default", name, uid, None), "status": {}}
+        with pytest.raises(errors.ClusterError, match="422"):
+            await client.apply(f"{path}/status", refused, manager="kagenti-xds-a")
+        left = orjson.loads(await applied({}))
+        assert "status" not in left
+        assert "kagenti-xds-a" not in {field["manager"] for field in left["metadata"]["managedFields"]}
+    cluster.kubectl("delete", "agentruntime", name)

@@ -9,6 +9,7 @@ from kagenti.kube.ownership import OnWorkload, Owners, Ownership
 from kagenti.kube.pods import PODS, StoredPod
 from kagenti.kube.reflector import Reflector
 from kagenti.kube.settled import SettledCatalogue
+from kagenti.kube.status import status_manifest
 from kagenti.kube.strict import StrictReader
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "feeds_of",
     "keep_last_valid",
     "path_of",
+    "status_manifest",
 ]

@@ -15,7 +15,7 @@ import msgspec
 from kagenti import errors
 from kagenti.core import propagation
 from kagenti.core.reconcile import Event
-from kagenti.kube import AGENT_CARDS, KINDS, StoredObject
+from kagenti.kube import AGENT_CARDS, KINDS, StoredObject, status_manifest
 from kagenti_api.v1alpha1 import wellknown
 
 JSON = Any  # a status
@@ -155,9 +155,7 @@ class StatusWriter:
         }
 
     async def _apply(self, stored: StoredObject, status: JSON, *, manager: str) -> bytes:
-        metadata = {"name": stored.name, "uid": stored.uid}
-        metadata |= {"namespace": stored.namespace} if stored.namespace else {}
-        manifest = {"apiVersion": wellknown.API_VERSION, "kind": stored.kind, "metadata": metadata, "status": status}
+        manifest = status_manifest(stored.kind, stored.namespace, stored.name, stored.uid, status)
         self._last_write = self._now()
         return await self._client.apply(_path(stored), manifest, manager=manager, timeout=_BUDGET)
 

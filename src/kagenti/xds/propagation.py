@@ -18,7 +18,7 @@ import orjson
 from kagenti import errors
 from kagenti.core import propagation
 from kagenti.core.propagation import Conclusion
-from kagenti.kube import KINDS, StoredObject
+from kagenti.kube import KINDS, StoredObject, status_manifest
 from kagenti.xds.catalogue import Catalogue
 from kagenti.xds.figures import Figures, Reporter, Target
 from kagenti_api.v1alpha1 import wellknown
@@ -275,8 +275,7 @@ class Publisher:
 
     async def _apply(self, target: Target, uid: str, status: JSON, *, manager: str) -> None:
         self._last[target] = self._now()
-        metadata = {"name": target.name, "uid": uid} | ({"namespace": target.namespace} if target.namespace else {})
-        manifest = {"apiVersion": wellknown.API_VERSION, "kind": target.kind, "metadata": metadata, "status": status}
+        manifest = status_manifest(target.kind, target.namespace, target.name, uid, status)
         task = asyncio.ensure_future(self._client.apply(_path(target), manifest, manager=manager, timeout=_BUDGET))
         self._under_way.add(task)
         task.add_done_callback(self._arrived)

@@ -76,7 +76,7 @@ class ApiServer:
         key = (manifest["kind"], metadata.get("namespace", ""), metadata["name"])
         if key not in self.objects:
             return web.json_response({"message": "not found"}, status=404)
-        self._owned[key][request.query["fieldManager"]] = manifest["status"]
+        self._owned[key][request.query["fieldManager"]] = manifest.get("status", {})
         known = self.objects[key]
         made = self.put(key[0], key[2], namespace=key[1], metadata=known["metadata"], spec=known.get("spec", {}))
         return web.json_response(made)
