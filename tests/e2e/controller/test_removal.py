@@ -83,8 +83,8 @@ def test_our_kinds_may_go_under_everybody_and_come_back(
     """Then the next pods are bare; the operator ends once, and waits; with the CRDs all of them work as before."""
     operator, xds = processes
     namespace = team()
+    create(api, manifests.config(namespace, trace={"sampling": {"rate": 0.5}}))  # before the pod that is to have it
     agent(api, namespace, "weather")
-    create(api, manifests.config(namespace, trace={"sampling": {"rate": 0.5}}))
     statuses.until(namespace, "weather", lambda found: (found.get("pods") or {}).get("current") == 1)
     names = [path.stem for path in CRDS]
     cluster.kubectl("delete", "crd", *names, "--timeout=60s")
