@@ -13,14 +13,14 @@ from kagenti.cli.catalogue import Held, Holding
 from kagenti.cli.evaluation import Evaluator
 from kagenti.cli.setup import Setup
 from kagenti.cli.structured import dump
-from kagenti.core import analysis
+from kagenti.core import analysis, installed
 from kagenti.core.settings.model import Finding, Source
 from kagenti.core.workload import Subject
 
 JSON = Any  # the answer, ready to be printed
 _CONFIGURATIONS: Final = {
-    "MutatingWebhookConfiguration": "mutatingwebhookconfigurations/kagenti-injector",
-    "ValidatingWebhookConfiguration": "validatingwebhookconfigurations/kagenti-validator",
+    "MutatingWebhookConfiguration": f"mutatingwebhookconfigurations/{installed.INJECTOR}",
+    "ValidatingWebhookConfiguration": f"validatingwebhookconfigurations/{installed.VALIDATOR}",
 }
 Found = tuple[str, Finding]
 """The object that a finding is about, and the finding."""
@@ -72,10 +72,9 @@ def _of_cluster(kubeconfig: str, namespace: str, setup: Setup) -> _Seen:
         known = await fleet.named(client, namespace)
         about = await cluster.as_installed(client, setup)
         base = "/apis/admissionregistration.k8s.io/v1"
-        registered = {}
-        with contextlib.suppress(errors.Forbidden):  # a tenant, who may read one of them, cannot mend them
-            both = {kind: await cluster.read(client, f"{base}/{path}") for kind, path in _CONFIGURATIONS.items()}
-            registered = both
+        registered: dict[str, JSON] = {}
+        with contextlib.suppress(errors.Forbidden):  # both or none: a tenant may read one of them, and cannot mend them
+            registered = {kind: await cluster.read(client, f"{base}/{path}") for kind, path in _CONFIGURATIONS.items()}
         return _Seen(known.holding, known.subjects(), about, list(_of_installation(registered)))
 
     return cluster.session(kubeconfig, work)

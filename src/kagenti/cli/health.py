@@ -60,8 +60,8 @@ class _Reader:
             f"MutatingWebhookConfiguration {installed.INJECTOR}", _CONFIGURATIONS.format("mutating", installed.INJECTOR)
         )
         validator = await self._one(
-            f"ValidatingWebhookConfiguration {health.VALIDATOR}",
-            _CONFIGURATIONS.format("validating", health.VALIDATOR),
+            f"ValidatingWebhookConfiguration {installed.VALIDATOR}",
+            _CONFIGURATIONS.format("validating", installed.VALIDATOR),
         )
         crds = {plural: await self._one(f"CRD {plural}", _CRD.format(plural)) for plural in health.CRDS}
         probe = await self._probe(namespace, injector) if injector is not None else None

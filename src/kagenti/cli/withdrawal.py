@@ -14,7 +14,7 @@ import orjson
 
 from kagenti import errors
 from kagenti.cli import cluster
-from kagenti.core import health, installed
+from kagenti.core import installed
 from kagenti.kube.client import KubeClient
 
 HELD: Final = ("xds", "operator")
@@ -22,7 +22,7 @@ HELD: Final = ("xds", "operator")
 _LOOK: Final = 0.5  # seconds between two looks at pods that are ending
 _CONFIGURATIONS: Final = (
     f"mutatingwebhookconfigurations/{installed.INJECTOR}",
-    f"validatingwebhookconfigurations/{health.VALIDATOR}",
+    f"validatingwebhookconfigurations/{installed.VALIDATOR}",
 )
 
 

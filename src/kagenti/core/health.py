@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from kagenti.core import upgrade
 from kagenti.core.inject import receipt
-from kagenti.core.installed import INJECTOR, Target
+from kagenti.core.installed import INJECTOR, VALIDATOR, Target
 from kagenti.core.settings.model import Finding
 from kagenti.core.sidecars import RESERVED_CONTAINERS
 from kagenti.core.workload import Subject, misplaced_label, subject_of
@@ -18,7 +18,6 @@ from kagenti_api.v1alpha1 import wellknown
 JSON = Any  # a raw object
 
 Purpose = Literal["", "uninstall", "switch", "upgrade"]
-VALIDATOR: Final = "kagenti-validator"
 OPERATOR: Final = "kagenti-operator"
 LEASE: Final = f"Lease {OPERATOR}"
 PROBE: Final = "kagenti-check"

@@ -11,6 +11,8 @@ JSON = Any  # a raw configuration or a part of it
 Target = Literal["pods", "workloads"]
 INJECTOR: Final = "kagenti-injector"
 """Name of the MutatingWebhookConfiguration."""
+VALIDATOR: Final = "kagenti-validator"
+"""Name of the ValidatingWebhookConfiguration."""
 
 _LABEL: Final = "inject-label"
 _CR: Final = "inject-cr"
